@@ -1,0 +1,48 @@
+# make          bin/sigmad, bin/sigmactl, bin/procs/*
+# make test     everything that CI runs (as root)
+# make generate the embedded PID 1 again (needs gcc and gcc-aarch64-linux-gnu)
+
+GO      ?= go
+CC      ?= cc
+RUSTC   ?= rustc
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unversioned)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+PROCS   := hello benchproc
+
+export CGO_ENABLED = 0
+
+.PHONY: all build procs test vet race probes generate clean
+all: build
+
+build: procs
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/sigmad .
+	ln -sf sigmad bin/sigmactl
+
+# The versions in C and Rust are built where their compilers are.
+procs:
+	@mkdir -p bin/procs
+	$(GO) build -trimpath -ldflags '-s -w' -o bin/procs/hello ./apps/hello/go
+	$(GO) build -trimpath -ldflags '-s -w' -o bin/procs/benchproc ./apps/benchproc
+	@if command -v $(CC) >/dev/null; then \
+		$(CC) -O2 -static -o bin/procs/hello-c apps/hello/c/hello.c; \
+		$(CC) -O2 -static -nostdlib -ffreestanding -fno-stack-protector -o bin/procs/probe test/probes/probe/probe.c; \
+	else echo 'no C compiler: bin/procs/hello-c and probe are not built'; fi
+	@if command -v $(RUSTC) >/dev/null; then \
+		$(RUSTC) -O -C target-feature=+crt-static -C panic=abort -o bin/procs/hello-rust apps/hello/rust/hello.rs; \
+	else echo 'no Rust compiler: bin/procs/hello-rust is not built'; fi
+
+vet:
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
+	$(GO) vet ./...
+
+test: build vet
+	$(GO) test ./...
+
+race:
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+generate:
+	$(GO) generate ./runtime/slot
+
+clean:
+	rm -rf bin

@@ -1,0 +1,144 @@
+package api
+
+import "time"
+
+// Methods of a Call: what the tools ask for beside the proc calls. Bodies are
+// the JSON of the types named here; a method on procs acts in the realm of the
+// connection, and takes any unique prefix of a proc id.
+const (
+	MInfo        = "cluster.info"      // → ClusterInfo
+	MRealmCreate = "realm.create"      // Realm (Name, Quota) → Realm; operator
+	MRealmList   = "realm.ls"          // → []Realm; operator
+	MRealmRemove = "realm.rm"          // Ref; operator. Ends everything in it
+	MPutBegin    = "program.put.begin" // PutBegin → PutState
+	MPutData     = "program.put.data"  // PutState + Data, in order
+	MPutEnd      = "program.put.end"   // PutState → Program
+	MPrograms    = "program.ls"        // → []Program
+	MProcs       = "proc.ls"           // ProcFilter → []ProcInfo
+	MWhy         = "proc.why"          // Ref → Why
+	MLogs        = "proc.logs"         // LogQuery → many LogRecord + Data, then an empty end
+	MDump        = "proc.dump"         // Ref → Dump
+	MTop         = "node.top"          // → Top
+)
+
+// Ref names one thing: a realm's name, a proc's id or prefix.
+type Ref struct {
+	Name string `json:"name"`
+}
+
+// ClusterInfo is what a client learns on connecting.
+type ClusterInfo struct {
+	Name     string    `json:"name"`
+	Node     string    `json:"node"`
+	Version  string    `json:"version"`
+	PID      int       `json:"pid"`
+	Metrics  string    `json:"metrics,omitempty"` // host:port of /metrics
+	Started  time.Time `json:"started"`
+	Realm    string    `json:"realm,omitempty"` // of this connection
+	Layers   []string  `json:"layers"`          // isolation layers on: seccomp, landlock, apparmor, …
+	Cgroup   string    `json:"cgroup"`          // v1, hybrid or v2
+	Insecure bool      `json:"insecure,omitempty"`
+}
+
+// PutBegin announces an upload; when the realm has the digest already nothing
+// is sent.
+type PutBegin struct {
+	Name   string `json:"name"` // entry in /bin; "" keeps it reachable by digest alone
+	Digest string `json:"digest"`
+	Size   int64  `json:"size"`
+}
+
+// PutState names an upload under way.
+type PutState struct {
+	Upload string `json:"upload,omitempty"`
+	Known  bool   `json:"known,omitempty"` // the digest is here; the name now points to it
+}
+
+// ProcFilter chooses procs to list.
+type ProcFilter struct {
+	All    bool `json:"all,omitempty"`    // ended ones too
+	Realms bool `json:"realms,omitempty"` // of every realm; operator
+}
+
+// ProcInfo is one proc as ps shows it.
+type ProcInfo struct {
+	ID      ProcID    `json:"id"`
+	Short   string    `json:"short"` // shortest prefix that is unique in the realm now
+	Realm   string    `json:"realm"`
+	Node    string    `json:"node"`
+	Parent  ProcID    `json:"parent,omitempty"`
+	User    string    `json:"user,omitempty"`
+	Program string    `json:"program"`
+	Digest  string    `json:"digest"`
+	Args    []string  `json:"args,omitempty"`
+	Class   Class     `json:"class"`
+	MCPU    int64     `json:"mcpu,omitempty"`
+	Memory  int64     `json:"memory"` // bytes, the limit
+	State   State     `json:"state"`
+	Status  *Status   `json:"status,omitempty"` // set once final
+	Created time.Time `json:"created"`
+	Stamps  Stamps    `json:"stamps"`
+	CPU     int64     `json:"cpu_ns,omitempty"`
+	RSS     int64     `json:"rss,omitempty"` // bytes; at the end: the peak
+}
+
+// DeniedCall is a system call that a proc tried and may not make.
+type DeniedCall struct {
+	Name  string `json:"name"`
+	Count int    `json:"count"`
+}
+
+// Why explains a proc on one screen.
+type Why struct {
+	Proc   ProcInfo     `json:"proc"`
+	Reason string       `json:"reason"`           // one line: what happened
+	Nodes  []string     `json:"nodes,omitempty"`  // per node, why it cannot run there (yet)
+	Denied []DeniedCall `json:"denied,omitempty"` // by name
+	Tail   []string     `json:"tail,omitempty"`   // last lines of output
+	Advice []string     `json:"advice,omitempty"` // what to do
+}
+
+// LogQuery asks for a proc's output.
+type LogQuery struct {
+	Name   string `json:"name"`
+	Follow bool   `json:"follow,omitempty"`
+	Lines  int    `json:"lines,omitempty"`  // last lines only; 0 is all
+	Stream int    `json:"stream,omitempty"` // 1 stdout, 2 stderr, 0 both
+}
+
+// LogRecord heads a piece of output; the bytes are the call's Data.
+type LogRecord struct {
+	Stream  int       `json:"stream"`
+	Time    time.Time `json:"time"`
+	Dropped bool      `json:"dropped,omitempty"` // Data is a sentence about missing lines
+}
+
+// Dump is where a proc hangs.
+type Dump struct {
+	Go     bool   `json:"go"`     // the stacks went to the proc's stderr (SIGQUIT; it ends)
+	Kernel string `json:"kernel"` // kernel stack and wait channel of each thread
+}
+
+// Top is one sample of a node.
+type Top struct {
+	Time     time.Time  `json:"time"`
+	Node     string     `json:"node"`
+	Cores    int        `json:"cores"`
+	Memory   int64      `json:"memory"`   // bytes this node offers
+	Reserved int64      `json:"reserved"` // mCPU of LC procs
+	MemLC    int64      `json:"mem_lc"`   // bytes reserved by LC procs
+	MemBE    int64      `json:"mem_be"`   // bytes promised to BE procs
+	Queued   int        `json:"queued"`
+	Running  int        `json:"running"`
+	Realms   []TopRealm `json:"realms"`
+	Procs    []ProcInfo `json:"procs"` // running, CPU and RSS filled in
+}
+
+// TopRealm is a realm's share of a node.
+type TopRealm struct {
+	Name    string `json:"name"`
+	Queued  int    `json:"queued"`
+	Running int    `json:"running"`
+	CPU     int64  `json:"cpu_ns"` // since the realm's first proc here
+	Slots   int    `json:"slots"`
+}

@@ -1,0 +1,228 @@
+package wire
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"sigmaos/api"
+)
+
+// decode walks payload and fills, by tag, the strings, numbers and lists given.
+type decode struct {
+	str map[uint8]*string
+	num map[uint8]*int64
+	raw map[uint8]*[]byte
+	lst map[uint8]*[]string
+}
+
+func (d decode) run(payload []byte) error {
+	return Each(payload, func(tag uint8, v []byte) error {
+		if p, ok := d.str[tag]; ok {
+			*p = string(v)
+		} else if p, ok := d.raw[tag]; ok {
+			*p = append([]byte(nil), v...)
+		} else if p, ok := d.lst[tag]; ok {
+			if len(*p) >= api.MaxArgs+1 {
+				return fmt.Errorf("payload: more than %d strings", api.MaxArgs)
+			}
+			*p = append(*p, string(v))
+		} else if p, ok := d.num[tag]; ok {
+			n, err := Int(v)
+			*p = n
+			return err
+		}
+		return nil
+	})
+}
+
+// EncodeDesc is the payload of Spawn.
+func EncodeDesc(d *api.ProcDesc) []byte {
+	var f Fields
+	f.String(1, d.Program)
+	for _, a := range d.Args {
+		f.String(2, a)
+	}
+	for _, e := range d.Env {
+		f.String(3, e)
+	}
+	f.Int(4, int64(d.Class))
+	f.Int(5, d.MCPU)
+	f.Int(6, d.Memory)
+	f.Int(7, d.FDs)
+	f.Int(8, d.Threads)
+	if d.Domain != "" {
+		f.String(9, d.Domain)
+	}
+	if d.Name != "" {
+		f.String(10, d.Name)
+	}
+	return f
+}
+
+// DecodeDesc reads the payload of Spawn. It checks form only; Normalize checks
+// sense.
+func DecodeDesc(p []byte) (*api.ProcDesc, error) {
+	var d api.ProcDesc
+	var class int64
+	err := decode{
+		str: map[uint8]*string{1: &d.Program, 9: &d.Domain, 10: &d.Name},
+		lst: map[uint8]*[]string{2: &d.Args, 3: &d.Env},
+		num: map[uint8]*int64{4: &class, 5: &d.MCPU, 6: &d.Memory, 7: &d.FDs, 8: &d.Threads},
+	}.run(p)
+	if err != nil {
+		return nil, err
+	}
+	if class < 0 || class > 255 {
+		class = 255
+	}
+	d.Class = api.Class(class)
+	return &d, nil
+}
+
+// EncodeStatus is the answer to WaitExit, and to WaitStart when the proc ended
+// before it said Started.
+func EncodeStatus(s api.Status) []byte {
+	var f Fields
+	f.String(1, string(s.State))
+	f.Int(2, int64(s.Code))
+	f.Int(3, int64(s.Signal))
+	if s.Message != "" {
+		f.String(4, s.Message)
+	}
+	if len(s.Data) > 0 {
+		f.Bytes(5, s.Data)
+	}
+	return f
+}
+
+// DecodeStatus reads EncodeStatus.
+func DecodeStatus(p []byte) (s api.Status, err error) {
+	var state string
+	var code, sig int64
+	err = decode{
+		str: map[uint8]*string{1: &state, 4: &s.Message},
+		num: map[uint8]*int64{2: &code, 3: &sig},
+		raw: map[uint8]*[]byte{5: &s.Data},
+	}.run(p)
+	s.State, s.Code, s.Signal = api.State(state), int(code), int(sig)
+	return s, err
+}
+
+// Exit is what a proc says of its own end.
+type Exit struct {
+	Code    int64
+	Message string
+	Data    []byte
+}
+
+// Encode is the payload of Exited.
+func (e Exit) Encode() []byte {
+	var f Fields
+	f.Int(1, e.Code)
+	if e.Message != "" {
+		f.String(2, e.Message)
+	}
+	if len(e.Data) > 0 {
+		f.Bytes(3, e.Data)
+	}
+	return f
+}
+
+// DecodeExit reads the payload of Exited and holds it to its limits.
+func DecodeExit(p []byte) (e Exit, err error) {
+	err = decode{
+		num: map[uint8]*int64{1: &e.Code},
+		str: map[uint8]*string{2: &e.Message},
+		raw: map[uint8]*[]byte{3: &e.Data},
+	}.run(p)
+	if err == nil && (len(e.Data) > api.MaxData || len(e.Message) > api.MaxMessage) {
+		err = api.E(api.TooLarge, "exited", "", "data of %d and message of %d bytes; the limits are %d and %d",
+			len(e.Data), len(e.Message), api.MaxData, api.MaxMessage)
+	}
+	return e, err
+}
+
+// Target names a proc and how long it may take: the payload of WaitStart,
+// WaitExit (ID alone) and Kill, and with Reason the answer to WaitKill.
+type Target struct {
+	ID      string
+	GraceMS int64 // negative: the default; 0: at once
+	Reason  string
+}
+
+// Encode writes the payload.
+func (t Target) Encode() []byte {
+	var f Fields
+	if t.ID != "" {
+		f.String(1, t.ID)
+	}
+	f.Int(2, t.GraceMS)
+	if t.Reason != "" {
+		f.String(3, t.Reason)
+	}
+	return f
+}
+
+// DecodeTarget reads it.
+func DecodeTarget(p []byte) (t Target, err error) {
+	err = decode{
+		str: map[uint8]*string{1: &t.ID, 3: &t.Reason},
+		num: map[uint8]*int64{2: &t.GraceMS},
+	}.run(p)
+	return t, err
+}
+
+// EncodeError is the payload of a frame with FlagError.
+func EncodeError(e *api.Error) []byte {
+	var f Fields
+	f.String(1, string(e.Kind))
+	f.String(2, e.Op)
+	f.String(3, e.Subject)
+	f.String(4, e.Text)
+	return f
+}
+
+// DecodeError reads it back; a payload that is none is an Internal error.
+func DecodeError(p []byte) *api.Error {
+	var e api.Error
+	var kind string
+	if err := (decode{str: map[uint8]*string{1: &kind, 2: &e.Op, 3: &e.Subject, 4: &e.Text}}).run(p); err != nil {
+		return api.E(api.Internal, "decode error", "", "%v", err)
+	}
+	e.Kind = api.Kind(kind)
+	return &e
+}
+
+// Call is a request of the operator's and tenant's tools that is not on any
+// hot path: a method's name, JSON, and raw bytes where a method takes some.
+type Call struct {
+	Method string
+	Body   json.RawMessage
+	Data   []byte
+}
+
+// Encode writes the payload of TCall; an answer has no Method.
+func (c Call) Encode() []byte {
+	var f Fields
+	if c.Method != "" {
+		f.String(1, c.Method)
+	}
+	if len(c.Body) > 0 {
+		f.Bytes(2, c.Body)
+	}
+	if len(c.Data) > 0 {
+		f.Bytes(3, c.Data)
+	}
+	return f
+}
+
+// DecodeCall reads it.
+func DecodeCall(p []byte) (c Call, err error) {
+	var body []byte
+	err = decode{
+		str: map[uint8]*string{1: &c.Method},
+		raw: map[uint8]*[]byte{2: &body, 3: &c.Data},
+	}.run(p)
+	c.Body = body
+	return c, err
+}

@@ -1,0 +1,24 @@
+// Sigmad is the node agent of σOS and, under the name sigmactl, its
+// command-line client.
+package main
+
+import (
+	"os"
+	"path/filepath"
+
+	"sigmaos/runtime/binfs"
+)
+
+// version is set by the build.
+var version = "unversioned"
+
+func main() {
+	switch filepath.Base(os.Args[0]) {
+	case "sigmad-binfs": // sigmad starts itself under this name to serve FUSE
+		os.Exit(binfs.Main())
+	case "sigmactl":
+		os.Exit(sigmactl(os.Args[1:]))
+	default:
+		os.Exit(sigmad(os.Args[1:]))
+	}
+}

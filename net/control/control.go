@@ -1,0 +1,284 @@
+// Package control is the serving side of the control channel: it reads frames
+// from one connection, calls a [Handler] as the caller that the transport
+// knows, and writes the answers.
+//
+// The connection is the caller's identity. A bad frame costs its sender the
+// connection and nobody else anything; a caller that does not read its answers
+// is cut off after a bound; requests under way are bounded per connection.
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"sigmaos/api"
+	"sigmaos/api/wire"
+)
+
+const (
+	maxPending   = 1 << 14          // requests that wait, per connection
+	writeTimeout = 10 * time.Second // for a peer that does not read
+)
+
+// Handler does what callers ask. Every method may be called concurrently; ctx
+// ends when the request is cancelled or the connection is gone.
+type Handler interface {
+	Started(c api.Caller)
+	Exited(c api.Caller, e wire.Exit) error
+	// WaitKill returns when the calling proc is asked to end.
+	WaitKill(ctx context.Context, c api.Caller) (wire.Target, error)
+	Spawn(c api.Caller, d *api.ProcDesc) (api.ProcID, error)
+	// WaitStart returns nil once the proc said Started, its status if it ended
+	// before that.
+	WaitStart(ctx context.Context, c api.Caller, id string) (*api.Status, error)
+	WaitExit(ctx context.Context, c api.Caller, id string) (api.Status, error)
+	Kill(c api.Caller, t wire.Target) error
+	// EnterRealm returns the caller as one that acts in the named realm.
+	EnterRealm(c api.Caller, realm string) (api.Caller, error)
+	// Call serves the methods of api/admin.go; send streams partial answers.
+	Call(ctx context.Context, c api.Caller, call wire.Call, send func(body any, data []byte) error) (any, error)
+}
+
+// Conn is a connection with deadlines on writes.
+type Conn interface {
+	io.ReadWriteCloser
+	SetWriteDeadline(time.Time) error
+}
+
+type server struct {
+	conn   Conn
+	h      Handler
+	ctx    context.Context
+	caller api.Caller
+
+	wmu  sync.Mutex
+	wbuf []byte
+
+	mu      sync.Mutex
+	pending map[uint32]context.CancelFunc
+	wg      sync.WaitGroup
+}
+
+// Serve reads requests until the connection ends or ctx does, closes it, and
+// returns when every request has been answered or dropped. A clean end of the
+// peer is nil.
+func Serve(ctx context.Context, conn Conn, caller api.Caller, h Handler) error {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	s := &server{conn: conn, h: h, ctx: ctx, caller: caller}
+	err := s.loop()
+	cancel()
+	conn.Close()
+	s.wg.Wait()
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+func (s *server) loop() error {
+	r := wire.NewReader(s.conn)
+	for {
+		f, err := r.Read()
+		if err != nil {
+			return err
+		}
+		if f.Flags != 0 {
+			return fmt.Errorf("control: a request with flags %#x", f.Flags)
+		}
+		if err := s.dispatch(f); err != nil {
+			return err
+		}
+	}
+}
+
+// dispatch serves one frame; an error ends the connection.
+func (s *server) dispatch(f wire.Frame) error {
+	switch f.Type {
+	case wire.TStarted:
+		s.h.Started(s.caller)
+		return s.reply(f, nil, nil)
+	case wire.TExited:
+		e, err := wire.DecodeExit(f.Payload)
+		if err == nil {
+			err = s.h.Exited(s.caller, e)
+		}
+		return s.reply(f, nil, err)
+	case wire.TSpawn:
+		d, err := wire.DecodeDesc(f.Payload)
+		if err != nil {
+			return s.reply(f, nil, api.E(api.Invalid, "spawn", "", "%v", err))
+		}
+		id, err := s.h.Spawn(s.caller, d)
+		return s.reply(f, wire.Target{ID: string(id)}.Encode(), err)
+	case wire.TKill:
+		t, err := wire.DecodeTarget(f.Payload)
+		if err == nil {
+			err = s.h.Kill(s.caller, t)
+		}
+		return s.reply(f, nil, err)
+	case wire.TRealm:
+		t, err := wire.DecodeTarget(f.Payload)
+		if err == nil {
+			var c api.Caller
+			if c, err = s.h.EnterRealm(s.caller, t.ID); err == nil {
+				s.caller = c
+			}
+		}
+		return s.reply(f, nil, err)
+	case wire.TCancel:
+		return s.cancel(f)
+	case wire.TWaitStart, wire.TWaitExit, wire.TWaitKill:
+		t, err := wire.DecodeTarget(f.Payload)
+		if err != nil {
+			return s.reply(f, nil, api.E(api.Invalid, "wait", "", "%v", err))
+		}
+		return s.wait(f, t)
+	case wire.TCall:
+		c, err := wire.DecodeCall(f.Payload)
+		if err != nil {
+			return s.reply(f, nil, api.E(api.Invalid, "call", "", "%v", err))
+		}
+		return s.call(f, c)
+	}
+	return s.reply(f, nil, api.E(api.Unsupported, "request", fmt.Sprint(f.Type), "this sigmad does not know the type"))
+}
+
+// background runs fn as the pending request f, unless there are too many.
+func (s *server) background(f wire.Frame, fn func(ctx context.Context, f wire.Frame)) error {
+	ctx, cancel := context.WithCancel(s.ctx)
+	s.mu.Lock()
+	if s.pending == nil {
+		s.pending = make(map[uint32]context.CancelFunc)
+	}
+	_, twice := s.pending[f.ID]
+	if len(s.pending) >= maxPending || twice {
+		s.mu.Unlock()
+		cancel()
+		if twice {
+			return s.reply(f, nil, api.E(api.Invalid, "request", fmt.Sprint(f.ID), "the request id is in use"))
+		}
+		return s.reply(f, nil, api.E(api.Busy, "request", "", "%d requests wait on this connection already", maxPending))
+	}
+	s.pending[f.ID] = cancel
+	s.mu.Unlock()
+	f.Payload = nil // belongs to the reader
+	s.wg.Add(1)
+	go func() {
+		defer s.wg.Done()
+		defer func() {
+			s.mu.Lock()
+			delete(s.pending, f.ID)
+			s.mu.Unlock()
+			cancel()
+		}()
+		fn(ctx, f)
+	}()
+	return nil
+}
+
+func (s *server) cancel(f wire.Frame) error {
+	return wire.Each(f.Payload, func(tag uint8, v []byte) error {
+		if tag != 1 {
+			return nil
+		}
+		id, err := wire.Int(v)
+		if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if cancel := s.pending[uint32(id)]; cancel != nil {
+			cancel()
+		}
+		return nil
+	})
+}
+
+func (s *server) wait(f wire.Frame, t wire.Target) error {
+	caller := s.caller
+	return s.background(f, func(ctx context.Context, f wire.Frame) {
+		switch f.Type {
+		case wire.TWaitStart:
+			st, err := s.h.WaitStart(ctx, caller, t.ID)
+			var p []byte
+			if st != nil {
+				p = wire.EncodeStatus(*st)
+			}
+			s.reply(f, p, err)
+		case wire.TWaitExit:
+			st, err := s.h.WaitExit(ctx, caller, t.ID)
+			s.reply(f, wire.EncodeStatus(st), err)
+		case wire.TWaitKill:
+			t, err := s.h.WaitKill(ctx, caller)
+			s.reply(f, t.Encode(), err)
+		}
+	})
+}
+
+func (s *server) call(f wire.Frame, c wire.Call) error {
+	caller := s.caller
+	return s.background(f, func(ctx context.Context, f wire.Frame) {
+		more := f
+		send := func(body any, data []byte) error {
+			p, err := payload(body, data)
+			if err != nil {
+				return err
+			}
+			return s.write(more, wire.FlagReply|wire.FlagMore, p)
+		}
+		body, err := s.h.Call(ctx, caller, c, send)
+		p, perr := payload(body, nil)
+		s.reply(f, p, errors.Join(err, perr))
+	})
+}
+
+func payload(body any, data []byte) ([]byte, error) {
+	c := wire.Call{Data: data}
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		c.Body = b
+	}
+	p := c.Encode()
+	if len(p) > wire.MaxAnswer {
+		return nil, api.E(api.TooLarge, "answer", "", "%d bytes; ask for less at a time", len(p))
+	}
+	return p, nil
+}
+
+// reply answers f; a request with id 0 wants no answer.
+func (s *server) reply(f wire.Frame, p []byte, err error) error {
+	if f.ID == 0 {
+		return nil
+	}
+	flags := wire.FlagReply
+	if err != nil {
+		flags |= wire.FlagError
+		p = wire.EncodeError(api.AsError("request", err))
+	}
+	return s.write(f, flags, p)
+}
+
+func (s *server) write(f wire.Frame, flags uint16, p []byte) error {
+	s.wmu.Lock()
+	defer s.wmu.Unlock()
+	s.wbuf = wire.Append(s.wbuf[:0], wire.Frame{Type: f.Type, Flags: flags, ID: f.ID, Payload: p})
+	s.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	_, err := s.conn.Write(s.wbuf)
+	if cap(s.wbuf) > 16<<10 {
+		s.wbuf = nil
+	}
+	if err != nil {
+		s.conn.Close()
+	}
+	return err
+}

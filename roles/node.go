@@ -1,0 +1,205 @@
+package roles
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"sigmaos/internal/clock"
+	"sigmaos/roles/schedd"
+	"sigmaos/runtime/binfs"
+	"sigmaos/runtime/cgroup"
+	"sigmaos/runtime/logs"
+	"sigmaos/runtime/lsm"
+	"sigmaos/runtime/slot"
+	"sigmaos/sched/be"
+	"sigmaos/sched/node"
+)
+
+// startNode builds the machine-local parts bottom up: cgroups, programs and
+// their mount, logs, slots, schedd.
+func startNode(ctx context.Context, s *System) (_ func(context.Context) error, err error) {
+	log := s.Log.With("role", "node")
+	var undo undoStack
+	defer func() {
+		if err != nil {
+			undo.run()
+		}
+	}()
+	if os.Geteuid() != 0 {
+		return nil, errors.New("sigmad needs root to make namespaces, cgroups and mounts; start it as root (sigmactl doctor shows what else is missing)")
+	}
+	layers, err := lsm.Setup()
+	if err != nil {
+		return nil, err
+	}
+	if layers.None() && !s.Config.Insecure {
+		return nil, errors.New("this kernel has neither Landlock (Linux 5.13, lsm=…,landlock) nor AppArmor; procs would be held by namespaces and seccomp alone: boot with one of them, or accept that with --insecure")
+	}
+	layout, err := cgroup.Detect()
+	if err != nil {
+		return nil, err
+	}
+	if err := cgroup.Clean(layout, s.Config.CgroupRoot, s.cgroupName()); err != nil {
+		return nil, err
+	}
+	tree, err := cgroup.Open(cgroup.Config{Layout: layout, Root: s.Config.CgroupRoot, Node: s.cgroupName(), Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	undo.add(func() error { return tree.Close() })
+	if err := tree.JoinSys(os.Getpid()); err != nil {
+		return nil, err
+	}
+	store, err := binfs.OpenStore(filepath.Join(s.Config.DataDir, "bin"))
+	if err != nil {
+		return nil, err
+	}
+	m, err := startMount(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	undo.add(m.close)
+	out, err := logs.Open(filepath.Join(s.Config.DataDir, "logs"), logs.Limits{RealmBytes: s.Config.LogBytes, Rate: s.Config.LogRate}, clock.Real(), log)
+	if err != nil {
+		return nil, err
+	}
+	undo.add(out.Close)
+	maker, err := slot.NewMaker(slot.Config{
+		Cgroups: tree, Layers: layers, UIDBase: uint32(s.Config.UIDBase), UIDCount: uint32(s.Config.UIDCount),
+		LogRate: s.Config.LogRate, Logger: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	undo.add(maker.Close)
+	pool := slot.NewPool(slot.PoolConfig{Warm: s.Config.SlotsWarm, Max: s.Config.MaxProcs, Logger: log}, maker, m.current)
+	undo.add(func() error { pool.Close(); return nil })
+	m.lost(pool.Rebuild)
+
+	s.Info.PID = os.Getpid()
+	s.Info.Layers, s.Info.Cgroup = layers.Names(), layout.Version.String()
+	d, err := schedd.New(schedd.Config{
+		Info: s.Info, NodeNum: s.nodeNum, Boot: s.boot, Pool: pool, Cgroups: tree, Logs: out, Store: store, Realms: s.Realms,
+		Capacity: node.New(s.Config.MCPU, s.Config.Memory), Queue: be.New(be.Config{}), Logger: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.Schedd = d
+	undo.add(func() error { d.Close(); return nil })
+	return func(context.Context) error { return undo.run() }, nil
+}
+
+// cgroupName is unique among the instances of a machine.
+func (s *System) cgroupName() string { return s.Config.Name }
+
+type undoStack []func() error
+
+func (u *undoStack) add(fn func() error) { *u = append(*u, fn) }
+
+func (u *undoStack) run() error {
+	var errs []error
+	for i := len(*u) - 1; i >= 0; i-- {
+		errs = append(errs, (*u)[i]())
+	}
+	*u = nil
+	return errors.Join(errs...)
+}
+
+// mount keeps a binfs running: its process holds the FUSE mount that slots
+// are built on. One that ends is replaced within a second, and idle slots with it.
+type mount struct {
+	s    *System
+	stop context.CancelFunc
+	done chan struct{}
+
+	mu     sync.Mutex
+	holder *binfs.Holder
+	onLost func(slot.Binfs)
+}
+
+func startMount(ctx context.Context, s *System) (*mount, error) {
+	h, err := startBinfs(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	m := &mount{s: s, stop: stop, done: make(chan struct{}), holder: h}
+	go m.watch(ctx)
+	return m, nil
+}
+
+func startBinfs(ctx context.Context, s *System) (*binfs.Holder, error) {
+	return binfs.Start(ctx, binfs.Config{
+		StoreDir: filepath.Join(s.Config.DataDir, "bin"), RunDir: s.Config.RunDir, Exe: "/proc/self/exe", Logger: s.Log.With("role", "binfs"),
+	})
+}
+
+func (m *mount) current() (slot.Binfs, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.holder == nil {
+		return nil, errors.New("binfs is down and being restarted")
+	}
+	return m.holder, nil
+}
+
+func (m *mount) lost(fn func(slot.Binfs)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.onLost = fn
+}
+
+func (m *mount) watch(ctx context.Context) {
+	defer close(m.done)
+	for {
+		m.mu.Lock()
+		h := m.holder
+		m.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			h.Close()
+			return
+		case <-h.Done():
+		}
+		m.s.Log.Error("binfs ended; restarting it", "err", h.Err())
+		m.mu.Lock()
+		m.holder = nil
+		onLost := m.onLost
+		m.mu.Unlock()
+		if onLost != nil {
+			onLost(h)
+		}
+		h.Close()
+		for {
+			n, err := startBinfs(ctx, m.s)
+			if err == nil {
+				m.mu.Lock()
+				m.holder = n
+				m.mu.Unlock()
+				break
+			}
+			m.s.Log.Error("binfs does not start", "err", err)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(500 * time.Millisecond):
+			}
+		}
+	}
+}
+
+func (m *mount) close() error {
+	m.stop()
+	select {
+	case <-m.done:
+		return nil
+	case <-time.After(10 * time.Second):
+		return fmt.Errorf("binfs does not end")
+	}
+}

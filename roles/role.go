@@ -1,0 +1,150 @@
+// Package roles puts a node together. A role is a value: its name, the roles
+// it needs on the same node, and how it starts. They all stand in one table;
+// there is no registry and nothing registers itself.
+//
+// [Start] starts the roles asked for, each after those it needs, and stops them
+// in reverse order, also when a later one fails. What a role makes for others
+// it leaves in the [System].
+package roles
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"sigmaos/api"
+	"sigmaos/naming/named"
+	"sigmaos/roles/config"
+	"sigmaos/roles/lock"
+	"sigmaos/roles/schedd"
+)
+
+// Role is one thing that a node can be willing to do.
+type Role struct {
+	Name  string
+	Doc   string
+	Needs []string
+	// Start returns how to stop what it started; stop waits until it is gone,
+	// but no longer than ctx.
+	Start func(ctx context.Context, s *System) (stop func(context.Context) error, err error)
+}
+
+// Table lists every role. Those without a name of their own in --roles
+// (operator, metrics) come with every node.
+var Table = []Role{
+	{Name: "named", Doc: "hosts an etcd peer with the realms' records", Start: startNamed},
+	{Name: "node", Doc: "starts procs: slots, binfs, logs", Needs: []string{"named"}, Start: startNode},
+	{Name: "operator", Doc: "the operator's socket", Needs: []string{"node"}, Start: startOperator},
+	{Name: "metrics", Doc: "Prometheus metrics on a local port", Needs: []string{"node"}, Start: startMetrics},
+}
+
+// System is a running sigmad: its configuration and what its roles made.
+type System struct {
+	Config  config.Config
+	Version string
+	Log     *slog.Logger
+	Files   *lock.Instance
+
+	Info   api.ClusterInfo
+	Peer   *named.Peer
+	Realms *named.Realms
+	Schedd *schedd.Schedd
+
+	nodeNum uint16
+	boot    uint32
+	stops   []stop
+}
+
+type stop struct {
+	role string
+	fn   func(context.Context) error
+}
+
+// stopTime bounds the end of one role.
+const stopTime = 15 * time.Second
+
+// Start takes the instance's directories and starts the roles of cfg.
+func Start(ctx context.Context, cfg config.Config, version string, log *slog.Logger) (_ *System, err error) {
+	order, err := order(Table, append(slices.Clone(cfg.Roles), "operator", "metrics"))
+	if err != nil {
+		return nil, err
+	}
+	files, err := lock.Acquire(cfg.RunDir, cfg.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	s := &System{Config: cfg, Version: version, Log: log, Files: files}
+	s.Info = api.ClusterInfo{Name: cfg.Name, Node: cfg.Node, Version: version, Started: time.Now(), Insecure: cfg.Insecure}
+	defer func() {
+		if err != nil {
+			s.Stop()
+		}
+	}()
+	for _, r := range order {
+		begin := time.Now()
+		fn, err := r.Start(ctx, s)
+		if err != nil {
+			return nil, fmt.Errorf("role %s: %w", r.Name, err)
+		}
+		s.stops = append(s.stops, stop{r.Name, fn})
+		log.Debug("role started", "role", r.Name, "took", time.Since(begin).Round(time.Millisecond))
+	}
+	return s, nil
+}
+
+// Stop stops all roles in reverse order and gives the directories back.
+func (s *System) Stop() error {
+	var errs []error
+	for _, r := range slices.Backward(s.stops) {
+		ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+		if err := r.fn(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("stopping role %s: %w", r.role, err))
+		}
+		cancel()
+	}
+	s.stops = nil
+	return errors.Join(append(errs, s.Files.Release())...)
+}
+
+// order returns the wanted roles and all they need, each after its needs.
+func order(table []Role, want []string) ([]Role, error) {
+	byName := make(map[string]Role)
+	var names []string
+	for _, r := range table {
+		byName[r.Name] = r
+		names = append(names, r.Name)
+	}
+	var out []Role
+	state := make(map[string]int) // 1 under way, 2 done
+	var visit func(name, by string) error
+	visit = func(name, by string) error {
+		r, ok := byName[name]
+		switch {
+		case !ok:
+			return fmt.Errorf("role %q does not exist; there are %s", name, strings.Join(names, ", "))
+		case state[name] == 2:
+			return nil
+		case state[name] == 1:
+			return fmt.Errorf("roles %s and %s need each other", by, name)
+		}
+		state[name] = 1
+		for _, n := range r.Needs {
+			if err := visit(n, name); err != nil {
+				return err
+			}
+		}
+		state[name] = 2
+		out = append(out, r)
+		return nil
+	}
+	for _, name := range want {
+		if err := visit(name, ""); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}

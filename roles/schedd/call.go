@@ -1,0 +1,170 @@
+package schedd
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+
+	"sigmaos/api"
+	"sigmaos/api/wire"
+	"sigmaos/runtime/logs"
+)
+
+type sender func(body any, data []byte) error
+
+// method is one entry of the tools' interface.
+type method struct {
+	operator bool // for the operator only
+	realm    bool // needs a realm
+	run      func(s *Schedd, ctx context.Context, c api.Caller, call wire.Call, send sender) (any, error)
+}
+
+// body decodes the argument of a method.
+func body[T any](call wire.Call) (v T, err error) {
+	if len(call.Body) == 0 {
+		return v, nil
+	}
+	if err := json.Unmarshal(call.Body, &v); err != nil {
+		return v, api.E(api.Invalid, call.Method, "", "the body is not what the method takes: %v", err)
+	}
+	return v, nil
+}
+
+// of makes a method from a function with a decoded body.
+func of[T any](fn func(s *Schedd, ctx context.Context, c api.Caller, v T) (any, error)) func(*Schedd, context.Context, api.Caller, wire.Call, sender) (any, error) {
+	return func(s *Schedd, ctx context.Context, c api.Caller, call wire.Call, _ sender) (any, error) {
+		v, err := body[T](call)
+		if err != nil {
+			return nil, err
+		}
+		return fn(s, ctx, c, v)
+	}
+}
+
+var methods = map[string]method{
+	api.MInfo: {run: of(func(s *Schedd, _ context.Context, c api.Caller, _ struct{}) (any, error) {
+		s.mu.Lock()
+		i := s.cfg.Info
+		s.mu.Unlock()
+		if r, err := s.cfg.Realms.ByID(c.Realm); err == nil {
+			i.Realm = r.Name
+		}
+		return i, nil
+	})},
+	api.MRealmCreate: {operator: true, run: of(func(s *Schedd, ctx context.Context, _ api.Caller, r api.Realm) (any, error) {
+		return s.cfg.Realms.Create(ctx, r)
+	})},
+	api.MRealmList: {operator: true, run: of(func(s *Schedd, _ context.Context, _ api.Caller, _ struct{}) (any, error) {
+		return s.cfg.Realms.List(), nil
+	})},
+	api.MRealmRemove: {operator: true, run: of(func(s *Schedd, ctx context.Context, _ api.Caller, r api.Ref) (any, error) {
+		return nil, s.removeRealm(ctx, r.Name)
+	})},
+	api.MPutBegin: {realm: true, run: of(func(s *Schedd, _ context.Context, c api.Caller, b api.PutBegin) (any, error) {
+		return s.programs.begin(c.Realm, b)
+	})},
+	api.MPutData: {realm: true, run: func(s *Schedd, _ context.Context, c api.Caller, call wire.Call, _ sender) (any, error) {
+		v, err := body[api.PutState](call)
+		if err != nil {
+			return nil, err
+		}
+		return nil, s.programs.data(c.Realm, v.Upload, call.Data)
+	}},
+	api.MPutEnd: {realm: true, run: of(func(s *Schedd, _ context.Context, c api.Caller, v api.PutState) (any, error) {
+		return s.programs.end(c.Realm, v.Upload)
+	})},
+	api.MPrograms: {realm: true, run: of(func(s *Schedd, _ context.Context, c api.Caller, _ struct{}) (any, error) {
+		return s.programs.list(c.Realm), nil
+	})},
+	api.MProcs: {run: of(func(s *Schedd, _ context.Context, c api.Caller, f api.ProcFilter) (any, error) {
+		return s.procs(c, f)
+	})},
+	api.MWhy: {realm: true, run: of(func(s *Schedd, _ context.Context, c api.Caller, r api.Ref) (any, error) {
+		return s.why(c, r.Name)
+	})},
+	api.MDump: {realm: true, run: of(func(s *Schedd, _ context.Context, c api.Caller, r api.Ref) (any, error) {
+		return s.dump(c, r.Name)
+	})},
+	api.MTop: {run: of(func(s *Schedd, _ context.Context, c api.Caller, _ struct{}) (any, error) {
+		return s.top(c)
+	})},
+	api.MLogs: {realm: true, run: func(s *Schedd, ctx context.Context, c api.Caller, call wire.Call, send sender) (any, error) {
+		q, err := body[api.LogQuery](call)
+		if err != nil {
+			return nil, err
+		}
+		return nil, s.readLogs(ctx, c, q, send)
+	}},
+}
+
+// Call serves the tools' methods.
+func (s *Schedd) Call(ctx context.Context, c api.Caller, call wire.Call, send func(any, []byte) error) (any, error) {
+	m, ok := methods[call.Method]
+	switch {
+	case !ok:
+		return nil, api.E(api.Unsupported, "call", short(call.Method), "this sigmad has no such method")
+	case m.operator && !c.Operator:
+		return nil, api.E(api.Denied, call.Method, "", "only an operator may do that")
+	case m.realm && c.Realm == "":
+		return nil, api.E(api.Invalid, call.Method, "", "no realm chosen; use --realm or SIGMA_REALM")
+	}
+	return m.run(s, ctx, c, call, send)
+}
+
+func (s *Schedd) readLogs(ctx context.Context, c api.Caller, q api.LogQuery, send sender) error {
+	p, err := s.find(c, "logs", q.Name)
+	if err != nil {
+		return err
+	}
+	opt := logs.Options{Follow: q.Follow, TailLines: q.Lines, Stream: q.Stream}
+	return s.cfg.Logs.Read(ctx, p.realm.rec.ID, string(p.id), opt, func(r logs.Record) error {
+		return send(api.LogRecord{Stream: r.Stream, Time: r.Time, Dropped: r.Dropped}, r.Data)
+	})
+}
+
+// removeRealm ends everything of a realm on this node, then forgets the realm.
+func (s *Schedd) removeRealm(ctx context.Context, name string) error {
+	rec, err := s.cfg.Realms.Get(name)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	r := s.realms[rec.ID]
+	if r == nil {
+		r = newRealm(rec)
+		s.realms[rec.ID] = r
+	}
+	r.closing = true
+	var live []*proc
+	for _, p := range r.procs {
+		if !p.state.Final() {
+			live = append(live, p)
+		}
+	}
+	s.mu.Unlock()
+	for _, p := range live {
+		s.end(p, api.Killed, "its realm was removed")
+	}
+	s.cfg.Pool.RemoveRealm(rec.ID)
+	for _, p := range live {
+		select {
+		case <-p.done:
+		case <-ctx.Done():
+			return api.E(api.Canceled, "realm rm", name, "not finished; run it again")
+		}
+	}
+	if err := s.programs.removeRealm(rec.ID); err != nil {
+		return api.E(api.Unavailable, "realm rm", name, "its programs: %v; run it again", err)
+	}
+	if err := s.cfg.Logs.RemoveRealm(rec.ID); err != nil {
+		return api.E(api.Unavailable, "realm rm", name, "its logs: %v; run it again", err)
+	}
+	if err := s.cfg.Realms.Remove(ctx, name); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	delete(s.realms, rec.ID)
+	s.mu.Unlock()
+	s.log.Info("realm removed", "realm", strings.TrimSpace(name), "procs", len(live))
+	return nil
+}

@@ -1,0 +1,155 @@
+package schedd
+
+import (
+	"sort"
+	"time"
+
+	"sigmaos/api"
+)
+
+// info is p for people. Call it under Schedd.mu or once p is final.
+func (p *proc) info(node string) api.ProcInfo {
+	i := api.ProcInfo{
+		ID: p.id, Short: p.id.Short(), Realm: p.realm.rec.Name, Node: node, Parent: p.caller.Proc, User: p.caller.User,
+		Program: p.desc.Program, Digest: p.prog.Digest, Args: p.desc.Args, Class: p.desc.Class,
+		MCPU: p.desc.MCPU, Memory: p.desc.Memory, State: p.state, Created: p.created, Stamps: p.stamps,
+		CPU: int64(p.cpu), RSS: p.rss,
+	}
+	if p.state.Final() {
+		st := p.status
+		i.Status = &st
+	} else if p.slot != nil {
+		if _, exec := p.slot.Stamps(); exec != 0 {
+			i.Stamps.Exec = exec
+		}
+	}
+	return i
+}
+
+// procs lists what the caller may see, oldest first.
+func (s *Schedd) procs(c api.Caller, f api.ProcFilter) ([]api.ProcInfo, error) {
+	if f.Realms && !c.Operator {
+		return nil, api.E(api.Denied, "ps", "", "only an operator sees other realms")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := []api.ProcInfo{}
+	for id, r := range s.realms {
+		if !f.Realms && id != c.Realm {
+			continue
+		}
+		first := len(out)
+		for _, p := range r.procs {
+			if f.All || !p.state.Final() {
+				out = append(out, p.info(s.cfg.Info.Node))
+			}
+		}
+		shorten(out[first:], r)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Created.Before(out[j].Created) })
+	return out, nil
+}
+
+// shorten gives each listed proc the shortest prefix that no other proc of the
+// realm has, at least the name and four letters.
+func shorten(list []api.ProcInfo, r *realm) {
+	if len(list) == 0 {
+		return
+	}
+	ids := make([]string, 0, len(r.procs))
+	for id := range r.procs {
+		ids = append(ids, string(id))
+	}
+	sort.Strings(ids)
+	common := func(a, b string) int {
+		n := 0
+		for n < len(a) && n < len(b) && a[n] == b[n] {
+			n++
+		}
+		return n
+	}
+	for i := range list {
+		id := string(list[i].ID)
+		k := sort.SearchStrings(ids, id)
+		n := len(list[i].Short)
+		if k > 0 {
+			n = max(n, common(ids[k-1], id)+1)
+		}
+		if k+1 < len(ids) {
+			n = max(n, common(ids[k+1], id)+1)
+		}
+		list[i].Short = id[:min(n, len(id))]
+	}
+}
+
+// top samples the node.
+func (s *Schedd) top(c api.Caller) (api.Top, error) {
+	cap := s.cfg.Capacity.Snapshot()
+	t := api.Top{
+		Time: time.Now(), Node: s.cfg.Info.Node, Cores: int(cap.MCPU / 1000), Memory: cap.Memory,
+		Reserved: cap.ReservedMCPU, MemLC: cap.MemoryLC, MemBE: cap.MemoryBE, Realms: []api.TopRealm{}, Procs: []api.ProcInfo{},
+	}
+	type live struct {
+		i int
+		p *proc
+	}
+	var running []live
+	s.mu.Lock()
+	for id, r := range s.realms {
+		if !c.Operator && id != c.Realm {
+			continue
+		}
+		tr := api.TopRealm{Name: r.rec.Name, Slots: s.cfg.Pool.Count(id)}
+		first := len(t.Procs)
+		for _, p := range r.procs {
+			switch {
+			case p.state == api.Queued:
+				tr.Queued++
+			case !p.state.Final():
+				tr.Running++
+				running = append(running, live{len(t.Procs), p})
+				t.Procs = append(t.Procs, p.info(s.cfg.Info.Node))
+			}
+		}
+		shorten(t.Procs[first:], r)
+		t.Queued += tr.Queued
+		t.Running += tr.Running
+		if cpu, err := s.cfg.Cgroups.RealmCPU(id); err == nil {
+			tr.CPU = int64(cpu)
+		}
+		t.Realms = append(t.Realms, tr)
+	}
+	for _, l := range running {
+		if l.p.slot == nil {
+			continue
+		}
+		if st, err := l.p.slot.Stats(); err == nil {
+			t.Procs[l.i].CPU, t.Procs[l.i].RSS = int64(st.CPU), st.Memory
+		}
+	}
+	s.mu.Unlock()
+	sort.Slice(t.Realms, func(i, j int) bool { return t.Realms[i].Name < t.Realms[j].Name })
+	return t, nil
+}
+
+// Totals returns the counts since the start, for metrics.
+func (s *Schedd) Totals() Totals {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.total
+	t.Ends = make(map[api.State]int64, len(s.total.Ends))
+	for k, v := range s.total.Ends {
+		t.Ends[k] = v
+	}
+	return t
+}
+
+// Top samples the whole node.
+func (s *Schedd) Top() (api.Top, error) { return s.top(api.Caller{Operator: true}) }
+
+// SetMetrics tells clients where the metrics are.
+func (s *Schedd) SetMetrics(addr string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cfg.Info.Metrics = addr
+}

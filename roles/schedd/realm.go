@@ -1,0 +1,103 @@
+package schedd
+
+import (
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"sigmaos/api"
+)
+
+// realm is what this node knows of a tenant's procs. Schedd.mu guards it.
+type realm struct {
+	rec     api.Realm
+	procs   map[api.ProcID]*proc
+	ended   []*proc // oldest first; what expireLocked forgets
+	live    int     // queued and running
+	closing bool
+}
+
+func newRealm(rec api.Realm) *realm {
+	return &realm{rec: rec, procs: make(map[api.ProcID]*proc)}
+}
+
+// expireLocked forgets records over the count or older than before.
+func (r *realm) expireLocked(count int, before time.Time) (forgotten []*proc) {
+	for len(r.ended) > 0 {
+		p := r.ended[0]
+		old := !before.IsZero() && p.created.Add(time.Duration(p.stamps.Ended-p.stamps.Spawn)).Before(before)
+		if len(r.ended) <= count && !old {
+			break
+		}
+		r.ended[0] = nil
+		r.ended = r.ended[1:]
+		delete(r.procs, p.id)
+		forgotten = append(forgotten, p)
+	}
+	return forgotten
+}
+
+// find returns the caller's proc by id or unique prefix.
+func (s *Schedd) find(c api.Caller, op, name string) (*proc, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	none := api.E(api.NotFound, op, name, "no such proc in this realm (records of ended procs are kept %v)", s.cfg.KeepFor)
+	r := s.realms[c.Realm]
+	if r == nil || name == "" {
+		return nil, none
+	}
+	if p := r.procs[api.ProcID(name)]; p != nil {
+		return p, nil
+	}
+	var found []*proc
+	for id, p := range r.procs {
+		if strings.HasPrefix(string(id), name) {
+			found = append(found, p)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, none
+	case 1:
+		return found[0], nil
+	}
+	sort.Slice(found, func(i, j int) bool { return found[i].id < found[j].id })
+	return nil, api.E(api.Invalid, op, name, "%d procs begin with that, among them %s and %s; give more letters",
+		len(found), found[0].id, found[1].id)
+}
+
+// findLocked looks an id up in every realm.
+func (s *Schedd) findLocked(id api.ProcID) *proc {
+	for _, r := range s.realms {
+		if p := r.procs[id]; p != nil {
+			return p
+		}
+	}
+	return nil
+}
+
+// janitor forgets old exit records and their output.
+func (s *Schedd) janitor() {
+	defer s.wg.Done()
+	t := time.NewTicker(max(s.cfg.KeepFor/20, 100*time.Millisecond))
+	defer t.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case now := <-t.C:
+			s.mu.Lock()
+			var old []*proc
+			for _, r := range s.realms {
+				old = append(old, r.expireLocked(s.cfg.KeepCount, now.Add(-s.cfg.KeepFor))...)
+			}
+			s.mu.Unlock()
+			for _, p := range old {
+				s.cfg.Logs.Forget(p.realm.rec.ID, string(p.id))
+			}
+		}
+	}
+}
+
+func trimZero(v float64, digits int) string { return strconv.FormatFloat(v, 'f', digits, 64) }

@@ -1,0 +1,135 @@
+package schedd
+
+import (
+	"fmt"
+	goruntime "runtime"
+	"sort"
+	"strings"
+
+	"sigmaos/api"
+	"sigmaos/runtime/seccomp"
+)
+
+const tailLines = 12
+
+// why explains a proc: what happened, what was denied, what it said last, and
+// what its owner can do.
+func (s *Schedd) why(c api.Caller, name string) (api.Why, error) {
+	p, err := s.find(c, "why", name)
+	if err != nil {
+		return api.Why{}, err
+	}
+	s.mu.Lock()
+	w := api.Why{Proc: p.info(s.cfg.Info.Node)}
+	denied := p.denied
+	if p.slot != nil {
+		denied = p.slot.Denied()
+	}
+	if p.state == api.Queued {
+		w.Nodes = s.missingLocked(p)
+	}
+	list := []api.ProcInfo{w.Proc}
+	shorten(list, p.realm)
+	w.Proc = list[0]
+	s.mu.Unlock()
+
+	for nr, n := range denied {
+		w.Denied = append(w.Denied, api.DeniedCall{Name: seccomp.Name(goruntime.GOARCH, nr), Count: n})
+	}
+	sort.Slice(w.Denied, func(i, j int) bool { return w.Denied[i].Name < w.Denied[j].Name })
+	for _, line := range s.cfg.Logs.Tail(p.realm.rec.ID, string(p.id), tailLines) {
+		w.Tail = append(w.Tail, strings.TrimRight(line, "\n"))
+	}
+	w.Reason, w.Advice = explain(w)
+	return w, nil
+}
+
+// missingLocked says per node what a queued proc waits for.
+func (s *Schedd) missingLocked(p *proc) []string {
+	if err := s.cfg.Capacity.Missing(p.lc(), p.desc.MCPU, p.desc.Memory); err != nil {
+		return []string{s.cfg.Info.Node + ": " + err.Error()}
+	}
+	return []string{s.cfg.Info.Node + ": it fits; its turn has not come"}
+}
+
+func explain(w api.Why) (reason string, advice []string) {
+	p := w.Proc
+	say := func(format string, args ...any) { advice = append(advice, fmt.Sprintf(format, args...)) }
+	if p.Status == nil {
+		switch p.State {
+		case api.Queued:
+			reason = "It waits in the queue for room on a node."
+			say("wait, end other procs (sigmactl ps), or ask for less --memory or --mcpu")
+		case api.Starting:
+			reason = "It runs and has not said Started yet."
+			if p.Stamps.Slot == 0 {
+				reason = "It is placed and waits for a σcontainer."
+			}
+		default:
+			reason = "It runs."
+		}
+	} else {
+		reason = endReason(*p.Status)
+		switch p.Status.State {
+		case api.OOM:
+			say("give it more memory: --memory (it had %s), or make it use less", size(p.Memory))
+			say("a Go program keeps to a limit with GOMEMLIMIT in its --env")
+		case api.Evicted:
+			say("run it again; for memory that nobody can take, run it as LC with --class LC")
+		case api.Lost:
+			say("run it again; σOS never starts a proc twice by itself")
+		case api.Signal:
+			if p.Status.Signal == 31 {
+				say("SIGSYS: it used a foreign system-call convention (32 bit or x32); build it for %s", goruntime.GOARCH)
+			} else {
+				say("a crash in the program itself; its last lines may say where")
+			}
+		case api.Refused:
+			say("check the program with: file PROG; it must be a static ELF for %s", goruntime.GOARCH)
+		}
+	}
+	for _, d := range w.Denied {
+		if h := hint(d.Name); h != "" {
+			say("%s: %s", d.Name, h)
+		}
+	}
+	if len(w.Denied) > 0 {
+		say("docs/SYSCALLS.md lists what a proc may call")
+	}
+	return reason, advice
+}
+
+func endReason(st api.Status) string {
+	switch st.State {
+	case api.Exited:
+		r := fmt.Sprintf("It exited by itself with status %d.", st.Code)
+		if st.Message != "" {
+			r += " It said: " + st.Message
+		}
+		return r
+	case api.Signal:
+		return fmt.Sprintf("Signal %d (%s) ended it; σOS did not send that.", st.Signal, st.Message)
+	case api.OOM:
+		return "The kernel ended it: it " + st.Message + "."
+	case api.Killed, api.Evicted:
+		return "It was ended: " + st.Message + "."
+	case api.Lost:
+		return "It was lost: " + st.Message + "."
+	}
+	return "It was not started: " + st.Message + "."
+}
+
+// hint says what to use instead of a call that procs commonly miss.
+func hint(call string) string {
+	switch call {
+	case "socket", "connect", "bind", "listen", "accept", "accept4", "socketpair":
+		return "a proc has no network of its own; use sigma's endpoints"
+	case "fork", "vfork", "clone", "execve", "execveat":
+		return "a proc cannot make processes; Spawn another proc"
+	case "mkdir", "mkdirat", "unlink", "unlinkat", "rename", "renameat", "renameat2", "creat", "ftruncate", "truncate", "memfd_create":
+		return "a proc has no file system of its own; write to its output or, through sigma, to the realm"
+	case "kill", "ptrace":
+		return "other procs are ended with Kill"
+	}
+	return ""
+}

@@ -1,0 +1,6 @@
+package slot
+
+import _ "embed"
+
+//go:embed init/init_amd64
+var initProgram []byte

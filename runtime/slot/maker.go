@@ -1,0 +1,277 @@
+package slot
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	goruntime "runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sigmaos/internal/cleanup"
+	"sigmaos/runtime/cgroup"
+	"sigmaos/runtime/logs"
+	"sigmaos/runtime/lsm"
+	"sigmaos/runtime/seccomp"
+)
+
+// ExecFD is the only descriptor number from which a slot's child may exec, and
+// so the upper bound of a proc's descriptor limit.
+const ExecFD = 4096
+
+// Binfs says where the programs and the jail template are: paths inside the
+// mount namespace of the process that serves them. sigmad never joins it.
+type Binfs interface {
+	MountNS() *os.File
+	Binfs() string
+	Jail() string
+}
+
+// Config is what all slots of a node share.
+type Config struct {
+	Cgroups  *cgroup.Tree
+	Layers   lsm.Layers
+	UIDBase  uint32 // first uid of the slots
+	UIDCount uint32
+	LogRate  int64 // bytes/s a proc may write
+	Logger   *slog.Logger
+}
+
+// Maker makes slots. It owns the memory file that holds PID 1's program.
+type Maker struct {
+	cfg          Config
+	program      *os.File
+	outer, inner []byte
+	next         atomic.Uint64
+
+	mu   sync.Mutex
+	uids []uint32 // free
+}
+
+// NewMaker assembles the filters once and puts PID 1's program where it can be
+// exec'ed.
+func NewMaker(cfg Config) (*Maker, error) {
+	outer, err := seccomp.Outer(goruntime.GOARCH, ExecFD)
+	if err != nil {
+		return nil, err
+	}
+	inner, err := seccomp.Inner(goruntime.GOARCH, ExecFD)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := unix.MemfdCreate("slotinit", unix.MFD_CLOEXEC|unix.MFD_EXEC)
+	if err == unix.EINVAL { // before Linux 6.3 every memfd is executable
+		fd, err = unix.MemfdCreate("slotinit", unix.MFD_CLOEXEC)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("slot: memfd for PID 1: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "slotinit")
+	if _, err := f.Write(initProgram); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("slot: writing PID 1: %w", err)
+	}
+	// A memory file open for writing cannot be exec'ed: keep a read-only one.
+	ro, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
+	f.Close()
+	if err != nil {
+		return nil, fmt.Errorf("slot: %w", err)
+	}
+	m := &Maker{cfg: cfg, program: ro, outer: seccomp.Bytes(outer), inner: seccomp.Bytes(inner)}
+	for i := cfg.UIDCount; i > 0; i-- {
+		m.uids = append(m.uids, cfg.UIDBase+i-1)
+	}
+	return m, nil
+}
+
+// Close gives the program's memory back; slots made before go on.
+func (m *Maker) Close() error { return m.program.Close() }
+
+func (m *Maker) takeUID() (uint32, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.uids) == 0 {
+		return 0, fmt.Errorf("slot: all %d uids are in use; raise uid-count", m.cfg.UIDCount)
+	}
+	u := m.uids[len(m.uids)-1]
+	m.uids = m.uids[:len(m.uids)-1]
+	return u, nil
+}
+
+func (m *Maker) giveUID(u uint32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	// Oldest first out: a uid rests as long as possible.
+	m.uids = append([]uint32{u}, m.uids...)
+}
+
+func socketpair() (ours, theirs *os.File, err error) {
+	p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("slot: socketpair: %w", err)
+	}
+	unix.SetNonblock(p[0], true)
+	return os.NewFile(uintptr(p[0]), "slot"), os.NewFile(uintptr(p[1]), "slot"), nil
+}
+
+func pipe() (r, w *os.File, err error) {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		return nil, nil, fmt.Errorf("slot: pipe: %w", err)
+	}
+	unix.SetNonblock(p[0], true)
+	return os.NewFile(uintptr(p[0]), "log"), os.NewFile(uintptr(p[1]), "log"), nil
+}
+
+// Make builds one slot for a realm and class. It takes milliseconds and is
+// never on the path of a start. b must be alive; when it dies, so must the slot
+// when idle, for its mount is dead.
+func (m *Maker) Make(b Binfs, realm string, class cgroup.Class) (_ *Slot, err error) {
+	undo := cleanup.Make(func() {})
+	defer undo.Clean()
+	uid, err := m.takeUID()
+	if err != nil {
+		return nil, err
+	}
+	undo.Add(func() { m.giveUID(uid) })
+	n := m.next.Add(1)
+	group, err := m.cfg.Cgroups.NewGroup(class, realm, fmt.Sprintf("%d", n))
+	if err != nil {
+		return nil, err
+	}
+	undo.Add(func() { group.Close() })
+
+	s := &Slot{n: n, realm: realm, class: class, uid: uid, maker: m, group: group, log: m.cfg.Logger.With("slot", n, "realm", realm), gone: make(chan struct{})}
+	ctl, ctlChild, err := socketpair()
+	if err != nil {
+		return nil, err
+	}
+	defer ctlChild.Close()
+	undo.Add(func() { ctl.Close() })
+	start, startChild, err := socketpair()
+	if err != nil {
+		return nil, err
+	}
+	defer startChild.Close()
+	undo.Add(func() { start.Close() })
+	unix.SetsockoptInt(int(start.Fd()), unix.SOL_SOCKET, unix.SO_SNDBUF, 512<<10)
+	unix.SetNonblock(int(start.Fd()), true) // Fd made it blocking
+	outR, outW, err := pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer outW.Close()
+	undo.Add(func() { outR.Close() })
+	errR, errW, err := pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer errW.Close()
+	undo.Add(func() { errR.Close() })
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	memfd, err := unix.MemfdCreate("board", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("slot: memfd: %w", err)
+	}
+	boardFile := os.NewFile(uintptr(memfd), "board")
+	defer boardFile.Close()
+	if err := boardFile.Truncate(4096); err != nil {
+		return nil, err
+	}
+	board, err := unix.Mmap(memfd, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("slot: mmap: %w", err)
+	}
+	undo.Add(func() { unix.Munmap(board) })
+
+	pidfd := -1
+	proc, err := os.StartProcess(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), int(m.program.Fd())), []string{"slotinit"}, &os.ProcAttr{
+		Dir: "/", Env: []string{},
+		Files: []*os.File{null, outW, errW, ctlChild, startChild},
+		Sys: &syscall.SysProcAttr{
+			Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC,
+			Setsid:     true,
+			PidFD:      &pidfd,
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("slot: starting PID 1: %w", err)
+	}
+	s.proc, s.pidfd = proc, pidfd
+	undo.Add(func() { proc.Kill(); proc.Wait(); unix.Close(pidfd) })
+	ctlChild.Close()
+	startChild.Close()
+	if err := group.Add(proc.Pid); err != nil {
+		return nil, err
+	}
+	c := config{
+		uid: uid, execFD: ExecFD, outer: m.outer, inner: m.inner,
+		binfs: b.Binfs() + "/" + realm, jail: b.Jail(), apparmor: m.cfg.Layers.AppArmor,
+	}
+	c.llSize, c.llFS, c.llNet, c.llScoped = m.cfg.Layers.Ruleset()
+	rights := unix.UnixRights(int(b.MountNS().Fd()), memfd)
+	if err := sendmsg(ctl, c.encode(), rights); err != nil {
+		return nil, fmt.Errorf("slot: configuring PID 1: %w", err)
+	}
+	var buf [reportSize]byte
+	ctl.SetReadDeadline(time.Now().Add(10 * time.Second))
+	k, err := ctl.Read(buf[:])
+	if err != nil {
+		return nil, fmt.Errorf("slot: PID 1 did not get ready: %w", err)
+	}
+	ctl.SetReadDeadline(time.Time{})
+	r, err := parseReport(buf[:k])
+	if err != nil {
+		return nil, err
+	}
+	if r.kind != kindReady {
+		return nil, r.err()
+	}
+	lis, err := unix.PidfdGetfd(pidfd, int(r.status), 0)
+	if err != nil {
+		return nil, fmt.Errorf("slot: taking the filter's listener: %w", err)
+	}
+	unix.CloseOnExec(lis)
+	unix.SetNonblock(lis, true)
+	notify := os.NewFile(uintptr(lis), "seccomp")
+	undo.Add(func() { notify.Close() })
+	if err := sendmsg(ctl, command(0, 0), nil); err != nil {
+		return nil, fmt.Errorf("slot: %w", err)
+	}
+	s.ctl, s.start, s.board = ctl, start, board
+	s.pump = logs.NewPump(outR, errR, m.cfg.LogRate)
+	s.notify = &notifier{f: notify, arch: goruntime.GOARCH, log: s.log}
+	undo.Release()
+	s.wg.Add(2)
+	go s.reports()
+	go func() { defer s.wg.Done(); s.notify.run() }()
+	return s, nil
+}
+
+// sendmsg writes one record without waiting: both of our sockets have room for
+// all that can be under way, so a full one is a surprise.
+func sendmsg(f *os.File, b, rights []byte) error {
+	rc, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var serr error
+	err = rc.Write(func(fd uintptr) bool {
+		for {
+			serr = unix.Sendmsg(int(fd), b, rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+			if serr != unix.EINTR {
+				return true
+			}
+		}
+	})
+	return errors.Join(err, serr)
+}

@@ -1,0 +1,316 @@
+package slot
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"sigmaos/runtime/cgroup"
+	"sigmaos/runtime/logs"
+)
+
+// Spec is one proc to start. Control is the proc's end of its descriptor 3;
+// Start closes it, whatever comes of the start.
+type Spec struct {
+	Program string // file name in the realm's folder of binfs
+	Arg0    string
+	Args    []string
+	Env     []string
+	FDs     int64 // RLIMIT_NOFILE, at most ExecFD
+	Memory  int64 // bytes
+	Threads int64
+	MCPU    int64 // LC only
+	Control *os.File
+	Log     *logs.Log // nil drops the output
+}
+
+// End is what became of a proc.
+type End struct {
+	Status syscall.WaitStatus
+	Stage  uint32 // when not 0 the proc was never exec'ed: what failed …
+	Errno  syscall.Errno
+	Died   bool // the slot itself died; Status means nothing
+	OOM    bool // the kernel killed something in the slot for memory
+	CPU    time.Duration
+	RSS    int64 // peak, bytes
+	Taken  int64 // ns of CLOCK_MONOTONIC: the child had the message, …
+	Exec   int64 // … and was about to exec
+	Denied map[int]int
+}
+
+// Err is the reason why a proc was never exec'ed, or nil.
+func (e End) Err() error {
+	if e.Stage == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", stageName(e.Stage), e.Errno)
+}
+
+// Slot is one σcontainer. A Slot is lent to one user at a time.
+type Slot struct {
+	n      uint64
+	realm  string
+	class  cgroup.Class
+	uid    uint32
+	maker  *Maker
+	group  *cgroup.Group
+	proc   *os.Process
+	pidfd  int
+	ctl    *os.File // reports in, commands out; its end is the slot's end
+	start  *os.File
+	board  []byte
+	pump   *logs.Pump
+	notify *notifier
+	log    *slog.Logger
+	wg     sync.WaitGroup // reports and the notifier
+	gone   chan struct{}  // closed when everything was given back
+
+	buf []byte // start message, reused
+
+	mu      sync.Mutex
+	seq     uint32
+	onEnd   func(End) // not nil while a proc runs
+	ooms    int       // kills seen before the current proc
+	dead    bool
+	bad     bool // do not use again
+	since   atomic.Int64
+	closing sync.Once
+}
+
+var errDead = errors.New("slot: it has died")
+
+// Realm and Class say whom the slot serves.
+func (s *Slot) Realm() string       { return s.realm }
+func (s *Slot) Class() cgroup.Class { return s.class }
+
+// Start gives spec to the waiting child and returns; onEnd is called once, from
+// a goroutine of the slot, after the proc's output was read to its end. An
+// error means that nothing was started and the slot is of no further use.
+func (s *Slot) Start(spec Spec, onEnd func(End)) error {
+	defer spec.Control.Close()
+	if err := s.limit(spec); err != nil {
+		s.spoil()
+		return err
+	}
+	s.mu.Lock()
+	if s.dead || s.onEnd != nil {
+		s.mu.Unlock()
+		return errDead
+	}
+	s.seq++
+	seq := s.seq
+	s.onEnd = onEnd
+	s.mu.Unlock()
+	s.pump.Attach(spec.Log)
+	s.since.Store(time.Now().UnixNano())
+
+	s.buf = appendStart(s.buf[:0], seq, &spec)
+	rc, err := spec.Control.SyscallConn()
+	if err == nil {
+		err = rc.Control(func(fd uintptr) {
+			var space [24]byte // one descriptor: CmsgSpace(4)
+			h := (*unix.Cmsghdr)(unsafe.Pointer(&space[0]))
+			h.Level, h.Type = unix.SOL_SOCKET, unix.SCM_RIGHTS
+			h.SetLen(unix.CmsgLen(4))
+			binary.NativeEndian.PutUint32(space[unix.CmsgLen(0):], uint32(fd))
+			err = sendmsg(s.start, s.buf, space[:])
+		})
+	}
+	if cap(s.buf) > 16<<10 {
+		s.buf = nil
+	}
+	if err != nil {
+		s.mu.Lock()
+		s.onEnd = nil
+		s.mu.Unlock()
+		s.pump.Detach()
+		s.spoil()
+		return fmt.Errorf("slot: start: %w", err)
+	}
+	return nil
+}
+
+// limit sets what the cgroup enforces; equal values cost nothing.
+func (s *Slot) limit(spec Spec) error {
+	if err := s.group.SetMemory(spec.Memory); err != nil {
+		return err
+	}
+	if err := s.group.SetPids(int(spec.Threads) + 1); err != nil { // PID 1
+		return err
+	}
+	return s.group.SetCPU(int(spec.MCPU))
+}
+
+// Seq is the number of the current or last start: what Signal wants.
+func (s *Slot) Seq() uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seq
+}
+
+// Signal sends sig to the proc of start seq; when that has ended nobody gets it.
+func (s *Slot) Signal(seq uint32, sig syscall.Signal) error {
+	return sendmsg(s.ctl, command(seq, uint32(sig)), nil)
+}
+
+// Stamps are those of the proc that runs now, 0 where not reached.
+func (s *Slot) Stamps() (taken, exec int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	le := binary.NativeEndian
+	if s.dead || le.Uint32(s.board) == 0 {
+		return 0, 0
+	}
+	return int64(le.Uint64(s.board[8:])), int64(le.Uint64(s.board[16:]))
+}
+
+// Denied are the system calls that were refused to the current proc.
+func (s *Slot) Denied() map[int]int { return s.notify.counts(false) }
+
+// Stats are those of the slot's cgroup: PID 1 and the proc.
+func (s *Slot) Stats() (cgroup.Stats, error) { return s.group.Stats() }
+
+// Procs are the host pids in the slot, PID 1 first.
+func (s *Slot) Procs() ([]int, error) { return s.group.Procs() }
+
+// InitPid is the host pid of PID 1.
+func (s *Slot) InitPid() int { return s.proc.Pid }
+
+// busyFor says how long the current proc runs; 0 when none does.
+func (s *Slot) busyFor(now time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.onEnd == nil {
+		return 0
+	}
+	return time.Duration(now.UnixNano() - s.since.Load())
+}
+
+// reports reads what PID 1 says until it ends.
+func (s *Slot) reports() {
+	defer s.wg.Done()
+	var buf [reportSize + 1]byte
+	for {
+		n, err := s.ctl.Read(buf[:])
+		if err != nil || n == 0 {
+			break
+		}
+		r, err := parseReport(buf[:n])
+		if err != nil {
+			s.log.Error("slot speaks nonsense", "err", err)
+			break
+		}
+		if r.kind == kindFailed || r.seq == 0 {
+			s.log.Error("slot failed while idle", "err", r.err())
+			break
+		}
+		s.ended(r)
+	}
+	s.died()
+}
+
+func (s *Slot) ended(r report) {
+	e := End{
+		Status: syscall.WaitStatus(r.status), Stage: r.stage, Errno: syscall.Errno(r.errno),
+		CPU: r.cpu, RSS: r.maxRSS, Taken: r.taken, Exec: r.exec,
+	}
+	s.pump.Detach()
+	e.Denied = s.notify.counts(true)
+	if s.notify.closed.Load() {
+		s.spoil()
+	}
+	if e.Status.Signaled() && e.Status.Signal() == syscall.SIGKILL {
+		if n, err := s.group.OOMKills(); err == nil && n > s.ooms {
+			e.OOM, s.ooms = true, n
+		}
+	}
+	s.mu.Lock()
+	fn := s.onEnd
+	s.onEnd = nil
+	ok := r.seq == s.seq
+	s.mu.Unlock()
+	if !ok {
+		s.log.Error("slot reports another start than the last", "seq", r.seq)
+		s.spoil()
+	}
+	if fn != nil {
+		fn(e)
+	}
+}
+
+// died ends the current proc's wait when PID 1 is gone, and gives everything
+// back.
+func (s *Slot) died() {
+	s.mu.Lock()
+	s.dead = true
+	fn := s.onEnd
+	s.onEnd = nil
+	s.mu.Unlock()
+	unix.PidfdSendSignal(s.pidfd, unix.SIGKILL, nil, 0)
+	s.proc.Wait() // bounded: killed, and its namespace with it
+	s.ctl.Close()
+	s.start.Close()
+	s.notify.f.Close()
+	s.pump.Detach()
+	s.pump.Close()
+	e := End{Died: true, Denied: s.notify.counts(true)}
+	if n, err := s.group.OOMKills(); err == nil && n > s.ooms {
+		e.OOM = true
+	}
+	if fn != nil {
+		fn(e)
+	}
+	go func() { // the rest can wait for the kernel
+		s.wg.Wait()
+		s.group.SetCPU(0)
+		if err := s.group.Close(); err != nil {
+			s.log.Warn("cgroup of a slot stays", "err", err)
+		}
+		unix.Close(s.pidfd)
+		unix.Munmap(s.board)
+		s.maker.giveUID(s.uid)
+		close(s.gone)
+	}()
+}
+
+func (s *Slot) spoil() {
+	s.mu.Lock()
+	s.bad = true
+	s.mu.Unlock()
+}
+
+// usable reports whether the slot can serve again.
+func (s *Slot) usable() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.bad && !s.dead
+}
+
+// Close ends the slot and what runs in it. It does not wait; Gone tells.
+func (s *Slot) Close() {
+	s.closing.Do(func() {
+		// The socket's end is what PID 1 watches; the kill is for one that hangs.
+		unix.Shutdown(int(s.ctlFD()), unix.SHUT_RDWR)
+	})
+}
+
+func (s *Slot) ctlFD() (fd uintptr) {
+	rc, err := s.ctl.SyscallConn()
+	if err != nil {
+		return ^uintptr(0)
+	}
+	rc.Control(func(f uintptr) { fd = f })
+	return fd
+}
+
+// Gone is closed when the slot's processes, cgroup and uid were given back.
+func (s *Slot) Gone() <-chan struct{} { return s.gone }

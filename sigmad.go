@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/lmittmann/tint"
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"sigmaos/roles"
+	"sigmaos/roles/config"
+)
+
+// exitError carries a status through cobra.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// sigmad runs the node agent and returns its exit status.
+func sigmad(args []string) int {
+	root := &cobra.Command{
+		Use:   "sigmad",
+		Short: "The node agent of σOS",
+		Long: `sigmad makes this machine a node of σOS: it starts procs in σcontainers and
+answers for them. Everything can be said in one YAML file, as flags or in
+SIGMA_* variables.
+
+On one machine, to try it: sigmad dev`,
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       version,
+	}
+	load := config.Bind(root.Flags(), config.Default())
+	root.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := load()
+		if err != nil {
+			return err
+		}
+		return serve(cfg, nil)
+	}
+	root.AddCommand(devCommand())
+	root.SetArgs(args)
+	err := root.Execute()
+	var exit exitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return int(exit)
+	}
+	fmt.Fprintln(os.Stderr, "sigmad:", err)
+	return 1
+}
+
+func devCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "dev [flags] [-- CMD ARGS…]",
+		Short: "A local cluster in one command",
+		Long: `dev runs a whole cluster on this machine until it is interrupted. With CMD it
+runs that once the cluster is ready, with SIGMA_CONTEXT set, stops everything
+and exits with CMD's status. It prints to stderr only.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	load := config.Bind(cmd.Flags(), config.Dev())
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		cfg, err := load()
+		if err != nil {
+			return err
+		}
+		if len(args) > 0 && cmd.ArgsLenAtDash() != 0 {
+			return fmt.Errorf("dev: %q is no flag; a command to run goes behind --", args[0])
+		}
+		return serve(cfg, func(ctx context.Context, s *roles.System, took time.Duration) error {
+			if len(args) > 0 {
+				return runWith(ctx, s, args)
+			}
+			greet(s, took)
+			<-ctx.Done()
+			return nil
+		})
+	}
+	return cmd
+}
+
+// serve starts the system, runs body or waits for a signal, and stops.
+func serve(cfg config.Config, body func(context.Context, *roles.System, time.Duration) error) error {
+	begin := time.Now()
+	log := slog.New(tint.NewHandler(os.Stderr, &tint.Options{
+		Level: cfg.Level(), TimeFormat: time.TimeOnly, NoColor: !isTerminal(os.Stderr),
+	}))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	s, err := roles.Start(ctx, cfg, version, log)
+	if err != nil {
+		return err
+	}
+	took := time.Since(begin)
+	if body == nil {
+		log.Info("ready", "node", cfg.Node, "took", took.Round(time.Millisecond))
+		<-ctx.Done()
+	} else {
+		err = body(ctx, s, took)
+	}
+	stop() // a second interrupt ends us at once
+	return errors.Join(err, s.Stop())
+}
+
+func isTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+func greet(s *roles.System, took time.Duration) {
+	ctl := "sigmactl"
+	if exe, err := os.Executable(); err == nil {
+		ctl = filepath.Join(filepath.Dir(exe), "sigmactl")
+		if wd, err := os.Getwd(); err == nil {
+			if rel, err := filepath.Rel(wd, ctl); err == nil && len(rel) < len(ctl) {
+				ctl = rel
+			}
+		}
+	}
+	fmt.Fprintf(os.Stderr, `σOS is ready after %v: one node, realm "%s". Interrupt to stop.
+In another terminal:
+  %s run bin/procs/hello      start a proc and see its output
+  %s ps -a -o wide            procs, and where the time of their start went
+  %s why PROC                 what became of one, and what to do
+`, took.Round(time.Millisecond), roles.DefaultRealm, ctl, ctl, ctl)
+}
+
+// runWith runs a command against the cluster and returns its status.
+func runWith(ctx context.Context, s *roles.System, args []string) error {
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), "SIGMA_CONTEXT="+filepath.Join(s.Config.RunDir, "sock"))
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	unhook := context.AfterFunc(ctx, func() { cmd.Process.Signal(syscall.SIGTERM) })
+	defer unhook()
+	err := cmd.Wait()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		ws := exit.Sys().(syscall.WaitStatus)
+		if ws.Signaled() {
+			return exitError(128 + int(ws.Signal()))
+		}
+		return exitError(ws.ExitStatus())
+	}
+	return err
+}
