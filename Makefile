@@ -25,6 +25,7 @@ procs:
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/procs/benchproc ./apps/benchproc
 	@if command -v $(CC) >/dev/null; then \
 		$(CC) -O2 -static -o bin/procs/hello-c apps/hello/c/hello.c; \
+		$(CC) -Os -static -nostdlib -ffreestanding -fno-stack-protector -Wl,--build-id=none -Wl,-z,noseparate-code -s -o bin/procs/hello-raw apps/hello/raw/hello.c; \
 		$(CC) -O2 -static -nostdlib -ffreestanding -fno-stack-protector -o bin/procs/probe test/probes/probe/probe.c; \
 	else echo 'no C compiler: bin/procs/hello-c and probe are not built'; fi
 	@if command -v $(RUSTC) >/dev/null; then \

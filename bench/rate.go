@@ -29,7 +29,7 @@ func Rate(ctx context.Context, c Cluster, o Options) (Result, error) {
 	if seconds == 0 {
 		seconds = 10
 	}
-	hello, path, err := upload(ctx, c, o, "hello-c", "a C compiler: apt-get install gcc libc6-dev, then make")
+	hello, path, err := upload(ctx, c, o, "hello-raw", "a C compiler: apt-get install gcc libc6-dev, then make")
 	if err != nil {
 		return Result{}, err
 	}

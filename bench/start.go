@@ -22,11 +22,7 @@ func Start(ctx context.Context, c Cluster, o Options) (Result, error) {
 		n = 600
 	}
 	per := max(n/startRounds, 1)
-	hello, helloPath, err := upload(ctx, c, o, "hello-c", "a C compiler: apt-get install gcc libc6-dev, then make")
-	if err != nil {
-		return Result{}, err
-	}
-	goHello, goPath, err := upload(ctx, c, o, "hello", "make")
+	hello, helloPath, err := upload(ctx, c, o, "hello-raw", "a C compiler: apt-get install gcc libc6-dev, then make")
 	if err != nil {
 		return Result{}, err
 	}
@@ -34,51 +30,61 @@ func Start(ctx context.Context, c Cluster, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	var barePer, sigmaPer []float64
-	var bares, sigmas, goBares, goSigmas []float64
-	for round := 0; round < startRounds; round++ {
-		b, err := bareRound(helloPath, per)
-		if err != nil {
-			return Result{}, err
-		}
-		s, err := startRound(ctx, c, driver, hello, per)
-		if err != nil {
-			return Result{}, err
-		}
-		bares, sigmas = append(bares, b...), append(sigmas, s...)
-		barePer, sigmaPer = append(barePer, median(b)), append(sigmaPer, median(s))
-		gs, err := startRound(ctx, c, driver, goHello, max(per/5, 1))
-		if err != nil {
-			return Result{}, err
-		}
-		gb, err := bareRound(goPath, max(per/5, 1))
-		if err != nil {
-			return Result{}, err
-		}
-		goSigmas, goBares = append(goSigmas, gs...), append(goBares, gb...)
-	}
-	steps, err := startSteps(ctx, c, hello)
+	head, bareRow, err := against(ctx, c, driver, hello, helloPath, per)
 	if err != nil {
 		return Result{}, err
 	}
-	head := Result{Bench: "start", Row: "sigma", Unit: "ms", Against: "bare", Steps: steps}
-	head.fill(sigmas)
-	head.Value, head.AgainstValue = median(sigmaPer), median(barePer)
-	head.Ratio = head.Value / head.AgainstValue
-	head.Spread = []float64{slices.Min(sigmaPer), slices.Max(sigmaPer)}
-	bareRow := Result{Bench: "start", Row: "bare", Unit: "ms", Note: "vfork and exec of the same file to the same stamp"}
-	bareRow.fill(bares)
-	goBare := Result{Bench: "start", Row: "go-bare", Unit: "ms"}
-	goBare.fill(goBares)
-	goRow := Result{Bench: "start", Row: "go-hello", Unit: "ms", Against: "go-bare", AgainstValue: goBare.P50}
-	goRow.fill(goSigmas)
-	goRow.Ratio = goRow.P50 / goBare.P50
+	head.Row, bareRow.Row = "sigma", "bare"
+	bareRow.Note = "vfork and exec of the same file to the same stamp"
+	if head.Steps, err = startSteps(ctx, c, hello); err != nil {
+		return Result{}, err
+	}
+	head.Rows = []Result{bareRow}
+	for name, row := range map[string]string{"hello-c": "glibc-hello", "hello": "go-hello"} {
+		program, path, err := upload(ctx, c, o, name, "make")
+		if err != nil {
+			continue // no C compiler here
+		}
+		s, b, err := against(ctx, c, driver, program, path, max(per/5, 1))
+		if err != nil {
+			return Result{}, err
+		}
+		s.Row = row
+		b.Row = "bare-" + row
+		head.Rows = append(head.Rows, s, b)
+	}
 	first, err := firstInRealm(ctx, c, o)
 	if err != nil {
 		return Result{}, err
 	}
-	head.Rows = []Result{bareRow, first, goRow, goBare}
+	head.Rows = append(head.Rows, first)
 	return head, nil
+}
+
+// against measures starts of one program beside bare starts of the same file,
+// in alternating rounds of per each.
+func against(ctx context.Context, c Cluster, driver, program, path string, per int) (sigma, bare Result, err error) {
+	var barePer, sigmaPer, bares, sigmas []float64
+	for range startRounds {
+		b, err := bareRound(path, per)
+		if err != nil {
+			return sigma, bare, err
+		}
+		s, err := startRound(ctx, c, driver, program, per)
+		if err != nil {
+			return sigma, bare, err
+		}
+		bares, sigmas = append(bares, b...), append(sigmas, s...)
+		barePer, sigmaPer = append(barePer, median(b)), append(sigmaPer, median(s))
+	}
+	sigma = Result{Bench: "start", Unit: "ms", Against: "bare"}
+	sigma.fill(sigmas)
+	sigma.Value, sigma.AgainstValue = median(sigmaPer), median(barePer)
+	sigma.Ratio = sigma.Value / sigma.AgainstValue
+	sigma.Spread = []float64{slices.Min(sigmaPer), slices.Max(sigmaPer)}
+	bare = Result{Bench: "start", Unit: "ms"}
+	bare.fill(bares)
+	return sigma, bare, nil
 }
 
 func median(v []float64) float64 {
@@ -195,7 +201,7 @@ func firstIn(ctx context.Context, c Cluster, o Options, name string) (ms float64
 		return 0, err
 	}
 	defer closer.Close()
-	hello, _, err := upload(ctx, in, o, "hello-c", "a C compiler")
+	hello, _, err := upload(ctx, in, o, "hello-raw", "a C compiler")
 	if err != nil {
 		return 0, err
 	}

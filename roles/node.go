@@ -20,6 +20,9 @@ import (
 	"sigmaos/sched/node"
 )
 
+// maxQueued bounds the best-effort procs of a realm that wait on this node.
+const maxQueued = 200_000
+
 // startNode builds the machine-local parts bottom up: cgroups, programs and
 // their mount, logs, slots, schedd.
 func startNode(ctx context.Context, s *System) (_ func(context.Context) error, err error) {
@@ -68,10 +71,10 @@ func startNode(ctx context.Context, s *System) (_ func(context.Context) error, e
 	if err != nil {
 		return nil, err
 	}
-	undo.add(out.Close)
+	undo.add(func() error { out.Close(); return nil })
 	maker, err := slot.NewMaker(slot.Config{
 		Cgroups: tree, Layers: layers, UIDBase: uint32(s.Config.UIDBase), UIDCount: uint32(s.Config.UIDCount),
-		LogRate: s.Config.LogRate, Logger: log,
+		Logs: out, Logger: log,
 	})
 	if err != nil {
 		return nil, err
@@ -85,7 +88,7 @@ func startNode(ctx context.Context, s *System) (_ func(context.Context) error, e
 	s.Info.Layers, s.Info.Cgroup = layers.Names(), layout.Version.String()
 	d, err := schedd.New(schedd.Config{
 		Info: s.Info, NodeNum: s.nodeNum, Boot: s.boot, Pool: pool, Cgroups: tree, Logs: out, Store: store, Realms: s.Realms,
-		Capacity: node.New(s.Config.MCPU, s.Config.Memory), Queue: be.New(be.Config{}), Logger: log,
+		Capacity: node.New(s.Config.MCPU, s.Config.Memory), Queue: be.New(maxQueued), Logger: log,
 	})
 	if err != nil {
 		return nil, err

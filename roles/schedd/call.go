@@ -118,7 +118,7 @@ func (s *Schedd) readLogs(ctx context.Context, c api.Caller, q api.LogQuery, sen
 	}
 	opt := logs.Options{Follow: q.Follow, TailLines: q.Lines, Stream: q.Stream}
 	return s.cfg.Logs.Read(ctx, p.realm.rec.ID, string(p.id), opt, func(r logs.Record) error {
-		return send(api.LogRecord{Stream: r.Stream, Time: r.Time, Dropped: r.Dropped}, r.Data)
+		return send(api.LogRecord{Stream: r.Stream, Time: r.Time, Dropped: r.Stream == 0}, r.Data)
 	})
 }
 
@@ -156,9 +156,7 @@ func (s *Schedd) removeRealm(ctx context.Context, name string) error {
 	if err := s.programs.removeRealm(rec.ID); err != nil {
 		return api.E(api.Unavailable, "realm rm", name, "its programs: %v; run it again", err)
 	}
-	if err := s.cfg.Logs.RemoveRealm(rec.ID); err != nil {
-		return api.E(api.Unavailable, "realm rm", name, "its logs: %v; run it again", err)
-	}
+	s.cfg.Logs.RemoveRealm(rec.ID)
 	if err := s.cfg.Realms.Remove(ctx, name); err != nil {
 		return err
 	}

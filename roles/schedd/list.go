@@ -84,10 +84,12 @@ func shorten(list []api.ProcInfo, r *realm) {
 
 // top samples the node.
 func (s *Schedd) top(c api.Caller) (api.Top, error) {
+	s.mu.Lock()
 	cap := s.cfg.Capacity.Snapshot()
+	s.mu.Unlock()
 	t := api.Top{
 		Time: time.Now(), Node: s.cfg.Info.Node, Cores: int(cap.MCPU / 1000), Memory: cap.Memory,
-		Reserved: cap.ReservedMCPU, MemLC: cap.MemoryLC, MemBE: cap.MemoryBE, Realms: []api.TopRealm{}, Procs: []api.ProcInfo{},
+		Reserved: cap.LCMCPU, MemLC: cap.LCMemory, MemBE: cap.BEMemory, Realms: []api.TopRealm{}, Procs: []api.ProcInfo{},
 	}
 	type live struct {
 		i int

@@ -35,6 +35,7 @@ type proc struct {
 	cpu      time.Duration
 	rss      int64
 	denied   map[int]int
+	evict    []*proc // to end before it can start
 }
 
 func (p *proc) lc() bool { return p.desc.Class == api.LC }

@@ -17,6 +17,7 @@ package schedd
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"sync"
@@ -54,7 +55,7 @@ type Config struct {
 	Logs     *logs.Store
 	Store    *binfs.Store
 	Realms   Realms
-	Capacity *node.Capacity
+	Capacity *node.Table
 	Queue    *be.Queue
 	Logger   *slog.Logger
 	Observe  Observer // may be nil
@@ -73,6 +74,7 @@ type Schedd struct {
 	cfg      Config
 	log      *slog.Logger
 	programs *programs
+	empty    *node.Table     // this machine with nothing on it
 	ctx      context.Context // of the procs' channels
 	stop     context.CancelFunc
 	wg       sync.WaitGroup
@@ -101,8 +103,10 @@ func New(cfg Config) (*Schedd, error) {
 		cfg.KeepCount = 100_000
 	}
 	ctx, stop := context.WithCancel(context.Background())
+	size := cfg.Capacity.Snapshot()
 	s := &Schedd{
-		cfg: cfg, log: cfg.Logger, ctx: ctx, stop: stop,
+		empty: node.New(size.MCPU, size.Memory),
+		cfg:   cfg, log: cfg.Logger, ctx: ctx, stop: stop,
 		programs: newPrograms(cfg.Store),
 		realms:   make(map[string]*realm),
 		total:    Totals{Ends: make(map[api.State]int64)},
@@ -201,7 +205,8 @@ func (s *Schedd) admitLocked(c api.Caller, p *proc) error {
 		return api.E(api.Busy, "spawn", p.desc.Program, "the realm has its %d procs; wait for some to end", q)
 	}
 	p.realm = r
-	if err := s.cfg.Capacity.EverFits(p.lc(), p.desc.MCPU, p.desc.Memory); err != nil {
+	// An empty machine of this size says whether it can ever run.
+	if err := s.tryLocked(s.empty, p); err != nil {
 		return api.E(api.NoCapacity, "spawn", p.desc.Program, "%v", err)
 	}
 	if p.lc() {
@@ -229,9 +234,47 @@ func (s *Schedd) dispatch() {
 		p.stamps.Placed = monotonic()
 		s.total.Queued--
 		s.total.Running++
+		evict := p.evict
 		s.mu.Unlock()
+		if len(evict) > 0 {
+			s.wg.Add(1)
+			go s.startAfter(p, evict)
+			continue
+		}
 		s.getSlot(p, 3)
 	}
+}
+
+// startAfter ends the best-effort procs whose memory p was promised, and
+// starts p when they are gone.
+func (s *Schedd) startAfter(p *proc, evict []*proc) {
+	defer s.wg.Done()
+	for _, v := range evict {
+		s.end(v, api.Evicted, "made room for memory reserved by "+p.id.Short())
+	}
+	for _, v := range evict {
+		select {
+		case <-v.done:
+		case <-s.ctx.Done():
+			return
+		}
+	}
+	s.getSlot(p, 3)
+}
+
+// tryLocked says why t could not take p now, or nil.
+func (s *Schedd) tryLocked(t *node.Table, p *proc) error {
+	const probe = "this proc"
+	var err error
+	if p.lc() {
+		err = t.AdmitLC(probe, p.desc.MCPU, p.desc.Memory)
+	} else {
+		err = t.AdmitBE(probe, p.desc.Memory)
+	}
+	if err == nil {
+		t.Release(probe)
+	}
+	return err
 }
 
 // nextLocked takes the next proc that fits: reserved ones first, in order.
@@ -240,17 +283,10 @@ func (s *Schedd) nextLocked() *proc {
 		return nil
 	}
 	for i, p := range s.lc {
-		if s.cfg.Capacity.AdmitLC(string(p.id), p.desc.MCPU, p.desc.Memory) == nil {
+		if s.admitLCLocked(p) {
 			s.lc = append(s.lc[:i:i], s.lc[i+1:]...)
 			return p
 		}
-		// What is missing may be memory that best-effort procs hold.
-		for _, id := range s.cfg.Capacity.Evict(p.desc.MCPU, p.desc.Memory) {
-			if v := s.findLocked(api.ProcID(id)); v != nil {
-				go s.end(v, api.Evicted, "made room for memory reserved by "+string(p.id.Short()))
-			}
-		}
-		break
 	}
 	it, ok := s.cfg.Queue.Pop(be.Offer{Memory: s.cfg.Capacity.Offer()})
 	if !ok {
@@ -262,6 +298,23 @@ func (s *Schedd) nextLocked() *proc {
 		return nil
 	}
 	return p
+}
+
+// admitLCLocked reserves for p; where best-effort procs hold the memory it
+// notes which must end first.
+func (s *Schedd) admitLCLocked(p *proc) bool {
+	admit := func() error { return s.cfg.Capacity.AdmitLC(string(p.id), p.desc.MCPU, p.desc.Memory) }
+	err := admit()
+	var r *node.Refusal
+	if errors.As(err, &r) && r.Evict {
+		for _, id := range s.cfg.Capacity.Evict(p.desc.Memory) {
+			if v := s.findLocked(api.ProcID(id)); v != nil {
+				p.evict = append(p.evict, v)
+			}
+		}
+		err = admit()
+	}
+	return err == nil
 }
 
 // getSlot asks for a slot; a start that fails because of its slot is tried

@@ -37,8 +37,8 @@ func (s *Schedd) why(c api.Caller, name string) (api.Why, error) {
 		w.Denied = append(w.Denied, api.DeniedCall{Name: seccomp.Name(goruntime.GOARCH, nr), Count: n})
 	}
 	sort.Slice(w.Denied, func(i, j int) bool { return w.Denied[i].Name < w.Denied[j].Name })
-	for _, line := range s.cfg.Logs.Tail(p.realm.rec.ID, string(p.id), tailLines) {
-		w.Tail = append(w.Tail, strings.TrimRight(line, "\n"))
+	if tail, err := s.cfg.Logs.Tail(p.realm.rec.ID, string(p.id), tailLines); err == nil && len(tail) > 0 {
+		w.Tail = strings.Split(strings.TrimRight(string(tail), "\n"), "\n")
 	}
 	w.Reason, w.Advice = explain(w)
 	return w, nil
@@ -46,7 +46,7 @@ func (s *Schedd) why(c api.Caller, name string) (api.Why, error) {
 
 // missingLocked says per node what a queued proc waits for.
 func (s *Schedd) missingLocked(p *proc) []string {
-	if err := s.cfg.Capacity.Missing(p.lc(), p.desc.MCPU, p.desc.Memory); err != nil {
+	if err := s.tryLocked(s.cfg.Capacity, p); err != nil {
 		return []string{s.cfg.Info.Node + ": " + err.Error()}
 	}
 	return []string{s.cfg.Info.Node + ": it fits; its turn has not come"}

@@ -38,7 +38,7 @@ type Config struct {
 	Layers   lsm.Layers
 	UIDBase  uint32 // first uid of the slots
 	UIDCount uint32
-	LogRate  int64 // bytes/s a proc may write
+	Logs     *logs.Store
 	Logger   *slog.Logger
 }
 
@@ -248,7 +248,9 @@ func (m *Maker) Make(b Binfs, realm string, class cgroup.Class) (_ *Slot, err er
 		return nil, fmt.Errorf("slot: %w", err)
 	}
 	s.ctl, s.start, s.board = ctl, start, board
-	s.pump = logs.NewPump(outR, errR, m.cfg.LogRate)
+	if s.pump, err = logs.NewPump(outR, errR, m.cfg.Logs); err != nil {
+		return nil, err
+	}
 	s.notify = &notifier{f: notify, arch: goruntime.GOARCH, log: s.log}
 	undo.Release()
 	s.wg.Add(2)

@@ -110,7 +110,9 @@ func (s *Slot) Start(spec Spec, onEnd func(End)) error {
 	seq := s.seq
 	s.onEnd = onEnd
 	s.mu.Unlock()
-	s.pump.Attach(spec.Log)
+	if err := s.pump.Attach(spec.Log); err != nil {
+		s.log.Warn("output of a proc is lost", "err", err)
+	}
 	s.since.Store(time.Now().UnixNano())
 
 	s.buf = appendStart(s.buf[:0], seq, &spec)

@@ -1,0 +1,154 @@
+package ctl
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sigmaos/api"
+	"sigmaos/sigma/admin"
+)
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	st, err := f.Stat()
+	return err == nil && st.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
+}
+
+// anyRealm is for verbs that act on the cluster.
+func (a *app) anyRealm(fn func(ctx context.Context, c *admin.Client, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		opt := a.opt
+		opt.Realm = "-"
+		c, err := admin.Connect(cmd.Context(), opt)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return fn(cmd.Context(), c, args)
+	}
+}
+
+func (a *app) realm() *cobra.Command {
+	top := &cobra.Command{Use: "realm", Short: "Tenants: create, list, remove", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return usage("realm create, realm ls or realm rm") }}
+	var quota int
+	create := &cobra.Command{Use: "create NAME", Short: "Make a realm", Args: cobra.ExactArgs(1)}
+	create.Flags().IntVar(&quota, "procs", 0, "procs it may have, queued and running; 0 is no bound of its own")
+	create.RunE = a.anyRealm(func(ctx context.Context, c *admin.Client, args []string) error {
+		r, err := c.CreateRealm(ctx, api.Realm{Name: args[0], Quota: api.Quota{Procs: quota}})
+		if err != nil {
+			return err
+		}
+		return a.print(r, func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, "realm %s is there; use it with --realm %s or SIGMA_REALM\n", r.Name, r.Name)
+			return err
+		})
+	})
+	ls := &cobra.Command{Use: "ls", Short: "List realms", Args: cobra.NoArgs}
+	ls.RunE = a.anyRealm(func(ctx context.Context, c *admin.Client, _ []string) error {
+		var list []api.Realm
+		if err := c.Call(ctx, api.MRealmList, nil, &list); err != nil {
+			return err
+		}
+		return a.print(list, func(w io.Writer) error {
+			tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(tw, "NAME\tID\tAGE\tPROCS")
+			for _, r := range list {
+				fmt.Fprintf(tw, "%s\t%s\t%s\t%d\n", r.Name, r.ID, age(time.Since(r.Created)), r.Quota.Procs)
+			}
+			return tw.Flush()
+		})
+	})
+	rm := &cobra.Command{Use: "rm NAME", Short: "Remove a realm and everything in it", Args: cobra.ExactArgs(1)}
+	rm.RunE = a.anyRealm(func(ctx context.Context, c *admin.Client, args []string) error {
+		return c.RemoveRealm(ctx, args[0])
+	})
+	top.AddCommand(a.data(create, false), a.data(ls, false), rm)
+	return top
+}
+
+func (a *app) programs() *cobra.Command {
+	c := &cobra.Command{Use: "programs", Short: "List the realm's /bin", Args: cobra.NoArgs}
+	c.RunE = a.with(func(ctx context.Context, cl *admin.Client, _ []string) error {
+		var list []api.Program
+		if err := cl.Call(ctx, api.MPrograms, nil, &list); err != nil {
+			return err
+		}
+		return a.print(list, func(w io.Writer) error {
+			tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(tw, "PATH\tSIZE\tDIGEST")
+			for _, p := range list {
+				fmt.Fprintf(tw, "/bin/%s\t%s\t%s\n", p.Name, sizeText(p.Size), p.Digest)
+			}
+			return tw.Flush()
+		})
+	})
+	return a.data(c, false)
+}
+
+func (a *app) info() *cobra.Command {
+	c := &cobra.Command{Use: "info", Short: "The cluster and node that answer", Args: cobra.NoArgs}
+	c.RunE = a.with(func(ctx context.Context, cl *admin.Client, _ []string) error {
+		i, err := cl.Info(ctx)
+		if err != nil {
+			return err
+		}
+		return a.print(i, func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, "cluster  %s (sigmad %s, pid %d, up %s)\nnode     %s, cgroup %s\nlayers   %s\nrealm    %s\nmetrics  http://%s/metrics\n",
+				i.Name, i.Version, i.PID, age(time.Since(i.Started)), i.Node, i.Cgroup, strings.Join(i.Layers, ", "), i.Realm, i.Metrics)
+			return err
+		})
+	})
+	return a.data(c, false)
+}
+
+func (a *app) doctor() *cobra.Command {
+	var clean bool
+	c := &cobra.Command{Use: "doctor [--clean]", Short: "Check this machine, a line per thing", Args: cobra.NoArgs}
+	c.Flags().BoolVar(&clean, "clean", false, "also remove what killed sigmads left")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		checks := a.hooks.Doctor(cmd.Context(), clean)
+		err := a.print(checks, func(w io.Writer) error {
+			tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+			for _, c := range checks {
+				fmt.Fprintf(tw, "%s\t%s\t%s\n", c.Level, c.Name, c.Text)
+				if c.Fix != "" {
+					fmt.Fprintf(tw, "\t\t→ %s\n", c.Fix)
+				}
+			}
+			return tw.Flush()
+		})
+		for _, c := range checks {
+			if c.Level == "FAIL" && err == nil {
+				err = exit(1)
+			}
+		}
+		return err
+	}
+	return a.data(c, false)
+}
+
+func (a *app) bench() *cobra.Command {
+	var o BenchOptions
+	c := &cobra.Command{Use: "bench NAME", Short: "Measure: " + strings.Join(a.hooks.BenchNames, ", "), Args: cobra.ExactArgs(1)}
+	c.Flags().IntVar(&o.N, "n", 0, "how many (default: the bench's own)")
+	c.Flags().Float64Var(&o.Seconds, "seconds", 0, "length of a measured run (default: the bench's own)")
+	c.RunE = a.with(func(ctx context.Context, cl *admin.Client, args []string) error {
+		t, err := a.hooks.Bench(ctx, args[0], cl, o)
+		if err != nil {
+			return err
+		}
+		return a.print(t, t.Table)
+	})
+	return a.data(c, false)
+}

@@ -1,0 +1,103 @@
+// Package named keeps what a cluster must not forget, on etcd.
+//
+// A node with the named role hosts an etcd peer inside its own process. Client
+// and peer traffic of a one-peer cluster stay on Unix sockets in the run
+// directory that only root can open, so no proc and no other machine reaches
+// them.
+//
+// Here are the realms' records and the numbers that make proc ids unique: one
+// for the node, one for each of its boots. Keys begin with /sigma/v1/ and hold
+// realm ids, never names.
+package named
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+)
+
+// PeerConfig of an embedded etcd.
+type PeerConfig struct {
+	Name    string // of the node
+	DataDir string
+	RunDir  string // for its sockets
+	Logger  *slog.Logger
+}
+
+// Peer is a running etcd peer.
+type Peer struct {
+	etcd   *embed.Etcd
+	client *clientv3.Client
+}
+
+const peerReady = 20 * time.Second
+
+// StartPeer starts etcd and returns when it serves.
+func StartPeer(ctx context.Context, cfg PeerConfig) (*Peer, error) {
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("named: %w", err)
+	}
+	c := embed.NewConfig()
+	c.Name = cfg.Name
+	c.Dir = cfg.DataDir
+	socket := func(name string) ([]url.URL, error) {
+		path := filepath.Join(cfg.RunDir, name)
+		if len(path) > 100 {
+			return nil, fmt.Errorf("named: the run directory's path is too long for a Unix socket: %s", path)
+		}
+		os.Remove(path) // of a run that was killed; the instance's lock is ours
+		return []url.URL{{Scheme: "unix", Path: path}}, nil
+	}
+	var err error
+	if c.ListenPeerUrls, err = socket("etcd-peer"); err != nil {
+		return nil, err
+	}
+	if c.ListenClientUrls, err = socket("etcd"); err != nil {
+		return nil, err
+	}
+	c.AdvertisePeerUrls, c.AdvertiseClientUrls = c.ListenPeerUrls, c.ListenClientUrls
+	c.InitialCluster = c.InitialClusterFromName(c.Name)
+	c.EnableGRPCGateway = false
+	// A lone peer elects itself at once; slow ticks only save idle CPU.
+	c.TickMs, c.ElectionMs = 500, 5000
+	c.AutoCompactionMode, c.AutoCompactionRetention = "periodic", "5m"
+	c.QuotaBackendBytes = 1 << 30
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapTo(cfg.Logger))
+	e, err := embed.StartEtcd(c)
+	if err != nil {
+		return nil, fmt.Errorf("named: starting etcd on %s (if the directory is damaged, move it away: it holds the realms' records): %w", cfg.DataDir, err)
+	}
+	p := &Peer{etcd: e}
+	select {
+	case <-e.Server.ReadyNotify():
+	case err := <-e.Err():
+		e.Close()
+		return nil, fmt.Errorf("named: etcd: %w", err)
+	case <-time.After(peerReady):
+		e.Close()
+		return nil, fmt.Errorf("named: etcd was not ready after %v (is the disk of %s very slow?)", peerReady, cfg.DataDir)
+	case <-ctx.Done():
+		e.Close()
+		return nil, ctx.Err()
+	}
+	p.client = v3client.New(e.Server)
+	return p, nil
+}
+
+// Client talks to the peer inside the process.
+func (p *Peer) Client() *clientv3.Client { return p.client }
+
+// Close stops the peer.
+func (p *Peer) Close() error {
+	p.client.Close()
+	p.etcd.Close()
+	return nil
+}

@@ -1,0 +1,251 @@
+// Package config is sigmad's configuration: one struct, said as a YAML file,
+// as flags, or as SIGMA_* variables under the same names. Flags win over the
+// environment, that over the file, that over the defaults.
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"reflect"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"sigs.k8s.io/yaml"
+)
+
+// Config of one sigmad. The json tag is the name in the file; the flag is the
+// same and the variable SIGMA_ with capitals and _. The help tag gives meaning,
+// unit and, where it is not shown by itself, the default.
+type Config struct {
+	Name       string   `json:"name" help:"name of this instance; its directories are named after it"`
+	Roles      []string `json:"roles" help:"what this node is willing to do"`
+	Node       string   `json:"node" help:"name of this node (default: the host's name)"`
+	DataDir    string   `json:"data-dir" help:"what must survive (default /var/lib/sigma/NAME)"`
+	RunDir     string   `json:"run-dir" help:"sockets and mounts (default /run/sigma/NAME)"`
+	Metrics    string   `json:"metrics" help:"address of /metrics; \"off\" is none"`
+	LogLevel   string   `json:"log-level" help:"debug, info, warn or error"`
+	LogRate    int64    `json:"log-rate" help:"output taken from one proc, bytes/s"`
+	LogBytes   int64    `json:"log-bytes" help:"output kept of one realm, bytes"`
+	Memory     int64    `json:"memory" help:"memory offered to procs, bytes (default: 90 % of what there is)"`
+	MCPU       int64    `json:"mcpu" help:"CPU offered to procs, 1000 is a core (default: all cores)"`
+	UIDBase    int64    `json:"uid-base" help:"first uid of the σcontainers"`
+	UIDCount   int64    `json:"uid-count" help:"how many uids the σcontainers may use"`
+	CgroupRoot string   `json:"cgroup-root" help:"cgroup that the nodes of a machine share"`
+	SlotsWarm  int      `json:"slots-warm" help:"σcontainers that a busy realm keeps ready"`
+	MaxProcs   int      `json:"max-procs" help:"σcontainers of this node in all"`
+	Insecure   bool     `json:"insecure" help:"run procs although this kernel has neither Landlock nor AppArmor"`
+}
+
+// Default is what sigmad starts from; Dev what sigmad dev does.
+func Default() Config {
+	return Config{
+		Name: "sigma", Roles: []string{"node", "named"}, Metrics: "127.0.0.1:9470", LogLevel: "info",
+		LogRate: 8 << 20, LogBytes: 64 << 20, UIDBase: 1_900_000_000, UIDCount: 16384, CgroupRoot: "sigma",
+		SlotsWarm: 8, MaxProcs: 1024,
+	}
+}
+
+// Dev is Default for a cluster on one's own machine.
+func Dev() Config {
+	c := Default()
+	c.Name, c.Metrics, c.LogLevel = "dev", "127.0.0.1:0", "warn"
+	return c
+}
+
+// Level is LogLevel for slog.
+func (c Config) Level() slog.Level {
+	var l slog.Level
+	l.UnmarshalText([]byte(c.LogLevel))
+	return l
+}
+
+// sizes are the fields that take 64MiB and the like.
+var sizes = []string{"log-rate", "log-bytes", "memory"}
+
+// Bind adds a flag for every field and --config, and returns what reads them
+// all once the flags are parsed.
+func Bind(flags *pflag.FlagSet, base Config) func() (Config, error) {
+	file := flags.String("config", os.Getenv("SIGMA_CONFIG"), "YAML file with any of these settings")
+	said := make(map[string]*string)
+	each(&base, func(name, help string, v reflect.Value) {
+		s := new(string)
+		said[name] = s
+		def := show(v)
+		if v.IsZero() && v.Kind() != reflect.Bool {
+			def = ""
+		}
+		flags.StringVar(s, name, def, help)
+		if v.Kind() == reflect.Bool {
+			flags.Lookup(name).NoOptDefVal = "true"
+		}
+	})
+	return func() (Config, error) {
+		c := base
+		if *file != "" {
+			b, err := os.ReadFile(*file)
+			if err != nil {
+				return c, fmt.Errorf("config: %w", err)
+			}
+			if err := yaml.UnmarshalStrict(b, &c); err != nil {
+				return c, fmt.Errorf("config: %s: %w; known are %s", *file, err, strings.Join(names(), ", "))
+			}
+		}
+		var err error
+		each(&c, func(name, _ string, v reflect.Value) {
+			from := "--" + name
+			s := *said[name]
+			if !flags.Changed(name) {
+				from = Variable(name)
+				var ok bool
+				if s, ok = os.LookupEnv(from); !ok {
+					return
+				}
+			}
+			if serr := set(v, s, slices.Contains(sizes, name)); serr != nil && err == nil {
+				err = fmt.Errorf("config: %s=%q: %w", from, s, serr)
+			}
+		})
+		if err != nil {
+			return c, err
+		}
+		c.fill()
+		return c, c.validate()
+	}
+}
+
+// Variable is the environment's name of a setting.
+func Variable(name string) string {
+	return "SIGMA_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
+
+func each(c *Config, fn func(name, help string, v reflect.Value)) {
+	v := reflect.ValueOf(c).Elem()
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		fn(f.Tag.Get("json"), f.Tag.Get("help"), v.Field(i))
+	}
+}
+
+func names() (out []string) {
+	each(&Config{}, func(name, _ string, _ reflect.Value) { out = append(out, name) })
+	return out
+}
+
+func show(v reflect.Value) string {
+	if v.Kind() == reflect.Slice {
+		return strings.Join(v.Interface().([]string), ",")
+	}
+	return fmt.Sprint(v.Interface())
+}
+
+func set(v reflect.Value, s string, size bool) error {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(s)
+	case reflect.Bool:
+		b, err := strconv.ParseBool(s)
+		if err != nil {
+			return fmt.Errorf("want true or false")
+		}
+		v.SetBool(b)
+	case reflect.Slice:
+		v.Set(reflect.ValueOf(strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })))
+	default:
+		mul := int64(1)
+		if size {
+			for _, u := range []struct {
+				suffix string
+				n      int64
+			}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}} {
+				if t, ok := strings.CutSuffix(s, u.suffix); ok {
+					s, mul = t, u.n
+				}
+			}
+		}
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil || n > math.MaxInt64/mul || n < math.MinInt64/mul {
+			return fmt.Errorf("want a whole number, for sizes also with KiB, MiB or GiB")
+		}
+		v.SetInt(n * mul)
+	}
+	return nil
+}
+
+// fill computes the defaults that depend on others or on the machine.
+func (c *Config) fill() {
+	if c.DataDir == "" {
+		c.DataDir = "/var/lib/sigma/" + c.Name
+	}
+	if c.RunDir == "" {
+		c.RunDir = "/run/sigma/" + c.Name
+	}
+	if c.Node == "" {
+		c.Node, _ = os.Hostname()
+		if c.Node == "" {
+			c.Node = "node"
+		}
+	}
+	if c.MCPU == 0 {
+		c.MCPU = int64(runtime.NumCPU()) * 1000
+	}
+	if c.Memory == 0 {
+		c.Memory = machineMemory() / 10 * 9
+	}
+	if c.Metrics == "off" {
+		c.Metrics = ""
+	}
+}
+
+func machineMemory() int64 {
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 1 << 30
+	}
+	for _, line := range strings.Split(string(b), "\n") {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "MemTotal:" {
+			kb, _ := strconv.ParseInt(f[1], 10, 64)
+			return kb << 10
+		}
+	}
+	return 1 << 30
+}
+
+var nameRule = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
+
+func (c Config) validate() error {
+	bad := func(name string, v any, want string) error {
+		return fmt.Errorf("config: %s is %v; want %s", name, v, want)
+	}
+	switch {
+	case !nameRule.MatchString(c.Name):
+		return bad("name", strconv.Quote(c.Name), "1 to 40 of a-z, 0-9 and -")
+	case !nameRule.MatchString(c.CgroupRoot):
+		return bad("cgroup-root", strconv.Quote(c.CgroupRoot), "1 to 40 of a-z, 0-9 and -")
+	case len(c.Roles) == 0:
+		return bad("roles", "empty", "at least one")
+	case !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel):
+		return bad("log-level", strconv.Quote(c.LogLevel), "debug, info, warn or error")
+	case c.UIDBase < 100_000 || c.UIDBase+c.UIDCount > 1<<31:
+		return bad("uid-base", c.UIDBase, "100000 or more, and all uids below 2^31")
+	}
+	for _, f := range []struct {
+		name     string
+		v        int64
+		min, max int64
+	}{
+		{"uid-count", c.UIDCount, 1, 1 << 24}, {"log-rate", c.LogRate, 1 << 10, 1 << 40}, {"log-bytes", c.LogBytes, 1 << 20, 1 << 44},
+		{"memory", c.Memory, 16 << 20, 1 << 50}, {"mcpu", c.MCPU, 10, 1 << 24},
+		{"slots-warm", int64(c.SlotsWarm), 1, 256}, {"max-procs", int64(c.MaxProcs), 1, 1 << 16},
+	} {
+		if f.v < f.min || f.v > f.max {
+			return bad(f.name, f.v, fmt.Sprintf("%d … %d", f.min, f.max))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+)
+
+func load(t *testing.T, args ...string) (Config, error) {
+	t.Helper()
+	fs := pflag.NewFlagSet("t", pflag.ContinueOnError)
+	get := Bind(fs, Default())
+	if err := fs.Parse(args); err != nil {
+		return Config{}, err
+	}
+	return get()
+}
+
+func TestSourcesAndTheirOrder(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	os.WriteFile(file, []byte("name: from-file\nmax-procs: 7\nlog-rate: 4096\nroles: [named]\n"), 0o600)
+	t.Setenv("SIGMA_MAX_PROCS", "8")
+	t.Setenv("SIGMA_LOG_RATE", "2MiB")
+	c, err := load(t, "--config", file, "--log-rate", "3MiB")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Name != "from-file" || c.MaxProcs != 8 || c.LogRate != 3<<20 || len(c.Roles) != 1 || c.SlotsWarm != 8 {
+		t.Errorf("got %+v", c)
+	}
+	if c.DataDir != "/var/lib/sigma/from-file" {
+		t.Errorf("data-dir %q does not follow the name", c.DataDir)
+	}
+}
+
+func TestBadValuesSayWhatIsWanted(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	os.WriteFile(file, []byte("nmae: x\n"), 0o600)
+	for name, tt := range map[string]struct {
+		args []string
+		want string
+	}{
+		"unknown key":  {[]string{"--config", file}, "max-procs"},
+		"no file":      {[]string{"--config", "/does/not/exist"}, "no such file"},
+		"not a number": {[]string{"--max-procs", "many"}, "whole number"},
+		"NaN":          {[]string{"--memory", "NaN"}, "whole number"},
+		"overflow":     {[]string{"--memory", "9999999999GiB"}, "whole number"},
+		"negative":     {[]string{"--mcpu", "-5"}, "10 …"},
+		"level":        {[]string{"--log-level", "loud"}, "debug, info"},
+		"name":         {[]string{"--name", "../x"}, "a-z"},
+		"uids too low": {[]string{"--uid-base", "0"}, "100000"},
+	} {
+		if _, err := load(t, tt.args...); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want a text with %q", name, err, tt.want)
+		}
+	}
+}
+
+func TestEveryFieldHasAFlagAndHelp(t *testing.T) {
+	fs := pflag.NewFlagSet("t", pflag.ContinueOnError)
+	Bind(fs, Default())
+	for _, n := range names() {
+		if f := fs.Lookup(n); f == nil || f.Usage == "" {
+			t.Errorf("field %q has no flag or no help", n)
+		}
+	}
+}

@@ -1,0 +1,5 @@
+package doctor
+
+import "unsafe"
+
+func ptr[T any](v *T) unsafe.Pointer { return unsafe.Pointer(v) }

@@ -1,0 +1,74 @@
+package binfs
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"os"
+	"runtime/debug"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// Main is the whole of the serving process: it mounts, says so on descriptor
+// 3, and serves until that socket ends. It never touches its own mount.
+func Main() int {
+	debug.SetMemoryLimit(64 << 20)
+	conn := os.NewFile(3, "binfs")
+	unix.CloseOnExec(3)
+	dec, enc := json.NewDecoder(conn), json.NewEncoder(conn)
+	fail := func(err error) int {
+		enc.Encode(ready{Error: err.Error()})
+		return 1
+	}
+	var set settings
+	if err := dec.Decode(&set); err != nil {
+		return 1
+	}
+	// Nothing that happens here shows outside, and nothing outside comes in.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fail(fmt.Errorf("making mounts private: %w", err))
+	}
+	dir, jail, err := mountPoints(set.Run)
+	if err != nil {
+		return fail(err)
+	}
+	if err := buildJail(jail); err != nil {
+		return fail(fmt.Errorf("building the jail: %w", err))
+	}
+	store, err := OpenStore(set.Store)
+	if err != nil {
+		return fail(err)
+	}
+	fsys := newFileSystem(store, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	srv, err := fuse.NewServer(fsys, dir, &fuse.MountOptions{
+		FsName: "binfs", Name: "binfs", AllowOther: true, DirectMountStrict: true, DirectMountFlags: unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV,
+		Options: []string{"default_permissions"}, MaxReadAhead: 1 << 20, DisableXAttrs: true,
+		// The kernel's own locks and our server must not poll each other.
+		Logger: log.New(io.Discard, "", 0),
+	})
+	if err != nil {
+		return fail(fmt.Errorf("mounting FUSE (is the fuse module loaded?): %w", err))
+	}
+	go srv.Serve()
+	if err := srv.WaitMount(); err != nil {
+		return fail(fmt.Errorf("FUSE does not answer: %w", err))
+	}
+	var st unix.Stat_t
+	var conNo uint32
+	if err := unix.Lstat(dir, &st); err == nil {
+		conNo = unix.Minor(st.Dev)
+	}
+	enc.Encode(ready{Conn: conNo})
+	for {
+		var question string
+		if err := dec.Decode(&question); err != nil {
+			unix.Unmount(dir, unix.MNT_DETACH)
+			return 0
+		}
+		enc.Encode(Stats{Lookups: fsys.lookups.Load(), Opens: fsys.opens.Load(), Reads: fsys.reads.Load()})
+	}
+}

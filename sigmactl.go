@@ -1,0 +1,105 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"sigmaos/api"
+	"sigmaos/bench"
+	"sigmaos/ctl"
+	"sigmaos/roles/doctor"
+	"sigmaos/runtime/binfs"
+	"sigmaos/sigma/admin"
+)
+
+// sigmactl runs the client with the parts of the system that it may not import
+// itself.
+func sigmactl(args []string) int {
+	return ctl.Main(args, version, ctl.Hooks{
+		Digest: digest,
+		Doctor: doctor.Run,
+		Bench: func(ctx context.Context, name string, c *admin.Client, o ctl.BenchOptions) (ctl.Table, error) {
+			exe, err := os.Executable()
+			if err != nil {
+				return nil, err
+			}
+			return bench.Run(ctx, name, benchCluster{c}, bench.Options{
+				Programs: filepath.Join(filepath.Dir(exe), "procs"), Log: os.Stderr, N: o.N, Seconds: o.Seconds,
+			})
+		},
+		BenchNames: bench.Names(),
+	})
+}
+
+// digest checks a local program and names its content.
+func digest(path string) (string, int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", 0, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return "", 0, err
+	}
+	if !st.Mode().IsRegular() {
+		return "", 0, fmt.Errorf("not a regular file")
+	}
+	if err := binfs.CheckELF(f, st.Size(), runtime.GOARCH); err != nil {
+		return "", 0, err
+	}
+	t, err := binfs.Sum(f)
+	return string(t.Digest()), t.Size, err
+}
+
+// benchCluster is a client as the benches want it.
+type benchCluster struct{ *admin.Client }
+
+func (b benchCluster) Upload(ctx context.Context, path string) (api.Program, error) {
+	d, size, err := digest(path)
+	if err != nil {
+		return api.Program{}, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return api.Program{}, err
+	}
+	defer f.Close()
+	p, _, err := b.Client.Upload(ctx, f, filepath.Base(path), d, size)
+	return p, err
+}
+
+func (b benchCluster) Run(ctx context.Context, d *api.ProcDesc) ([]byte, api.ProcID, api.Status, error) {
+	id, err := b.Spawn(ctx, d)
+	if err != nil {
+		return nil, "", api.Status{}, err
+	}
+	st, err := b.WaitExit(ctx, id)
+	if err != nil {
+		return nil, id, st, err
+	}
+	var out bytes.Buffer
+	err = b.Logs(ctx, api.LogQuery{Name: string(id), Stream: 1}, func(_ api.LogRecord, data []byte) error {
+		out.Write(data)
+		return nil
+	})
+	return out.Bytes(), id, st, err
+}
+
+func (b benchCluster) CreateRealm(ctx context.Context, name string) error {
+	_, err := b.Client.CreateRealm(ctx, api.Realm{Name: name})
+	return err
+}
+
+func (b benchCluster) InRealm(ctx context.Context, name string) (bench.Cluster, io.Closer, error) {
+	c, err := b.Client.InRealm(ctx, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	return benchCluster{c}, c, nil
+}
