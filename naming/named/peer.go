@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -36,6 +37,7 @@ type PeerConfig struct {
 type Peer struct {
 	etcd   *embed.Etcd
 	client *clientv3.Client
+	muted  *atomic.Bool
 }
 
 const peerReady = 20 * time.Second
@@ -45,6 +47,7 @@ func StartPeer(ctx context.Context, cfg PeerConfig) (*Peer, error) {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("named: %w", err)
 	}
+	p := &Peer{muted: new(atomic.Bool)}
 	c := embed.NewConfig()
 	c.Name = cfg.Name
 	c.Dir = cfg.DataDir
@@ -70,12 +73,12 @@ func StartPeer(ctx context.Context, cfg PeerConfig) (*Peer, error) {
 	c.TickMs, c.ElectionMs = 500, 5000
 	c.AutoCompactionMode, c.AutoCompactionRetention = "periodic", "5m"
 	c.QuotaBackendBytes = 1 << 30
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapTo(cfg.Logger))
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapTo(cfg.Logger, p.muted))
 	e, err := embed.StartEtcd(c)
 	if err != nil {
 		return nil, fmt.Errorf("named: starting etcd on %s (if the directory is damaged, move it away: it holds the realms' records): %w", cfg.DataDir, err)
 	}
-	p := &Peer{etcd: e}
+	p.etcd = e
 	select {
 	case <-e.Server.ReadyNotify():
 	case err := <-e.Err():
@@ -97,6 +100,7 @@ func (p *Peer) Client() *clientv3.Client { return p.client }
 
 // Close stops the peer.
 func (p *Peer) Close() error {
+	p.muted.Store(true)
 	p.client.Close()
 	p.etcd.Close()
 	return nil

@@ -3,6 +3,7 @@ package named
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -10,17 +11,20 @@ import (
 
 // zapTo lets etcd's warnings and errors into our log; the rest is its own
 // affair.
-func zapTo(log *slog.Logger) *zap.Logger { return zap.New(core{log: log}) }
+func zapTo(log *slog.Logger, muted *atomic.Bool) *zap.Logger {
+	return zap.New(core{log: log, muted: muted})
+}
 
 type core struct {
 	log    *slog.Logger
+	muted  *atomic.Bool // while we stop it, what it says of that is no news
 	fields []zapcore.Field
 }
 
-func (c core) Enabled(l zapcore.Level) bool { return l >= zapcore.ErrorLevel }
+func (c core) Enabled(l zapcore.Level) bool { return l >= zapcore.ErrorLevel && !c.muted.Load() }
 
 func (c core) With(f []zapcore.Field) zapcore.Core {
-	return core{log: c.log, fields: append(append([]zapcore.Field(nil), c.fields...), f...)}
+	return core{log: c.log, muted: c.muted, fields: append(append([]zapcore.Field(nil), c.fields...), f...)}
 }
 
 func (c core) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {

@@ -6,6 +6,7 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/api/wire"
+	"sigmaos/runtime/logs"
 	"sigmaos/runtime/slot"
 )
 
@@ -16,6 +17,7 @@ type proc struct {
 	prog    api.Program
 	caller  api.Caller // of Spawn
 	realm   *realm
+	log     *logs.Log // from the Spawn on, so that it can be followed
 	created time.Time
 	started chan struct{} // closed at Started
 	done    chan struct{} // closed when final

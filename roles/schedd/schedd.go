@@ -214,6 +214,7 @@ func (s *Schedd) admitLocked(c api.Caller, p *proc) error {
 	} else if err := s.cfg.Queue.Push(be.Item{ID: string(p.id), Realm: c.Realm, Memory: p.desc.Memory, Payload: p}); err != nil {
 		return api.E(api.Busy, "spawn", p.desc.Program, "%v", err)
 	}
+	p.log = s.cfg.Logs.Proc(c.Realm, string(p.id))
 	r.procs[p.id] = p
 	r.live++
 	s.total.Spawned++
@@ -377,7 +378,7 @@ func (s *Schedd) begin(p *proc, sl *slot.Slot) error {
 	err = sl.Start(slot.Spec{
 		Program: p.prog.Digest, Arg0: p.desc.Program, Args: p.desc.Args, Env: p.desc.Env,
 		FDs: p.desc.FDs, Memory: p.desc.Memory, Threads: p.desc.Threads, MCPU: p.desc.MCPU,
-		Control: theirs, Log: s.cfg.Logs.Proc(p.realm.rec.ID, string(p.id)),
+		Control: theirs, Log: p.log,
 	}, func(e slot.End) { s.ended(p, sl, e) })
 	if err != nil {
 		<-p.ctlDone
@@ -436,7 +437,7 @@ func (s *Schedd) finish(p *proc, st api.Status) {
 	p.realm.expireLocked(s.cfg.KeepCount, time.Time{})
 	close(p.done)
 	s.mu.Unlock()
-	s.cfg.Logs.Proc(p.realm.rec.ID, string(p.id)).Close()
+	p.log.Close()
 	if s.cfg.Observe != nil {
 		s.cfg.Observe.Ended(p.info(s.cfg.Info.Node))
 	}

@@ -10,7 +10,11 @@ import (
 	"sigmaos/runtime/seccomp"
 )
 
-const tailLines = 12
+// How much of its last output why shows.
+const (
+	tailBytes = 4 << 10
+	tailLines = 12
+)
 
 // why explains a proc: what happened, what was denied, what it said last, and
 // what its owner can do.
@@ -37,8 +41,9 @@ func (s *Schedd) why(c api.Caller, name string) (api.Why, error) {
 		w.Denied = append(w.Denied, api.DeniedCall{Name: seccomp.Name(goruntime.GOARCH, nr), Count: n})
 	}
 	sort.Slice(w.Denied, func(i, j int) bool { return w.Denied[i].Name < w.Denied[j].Name })
-	if tail, err := s.cfg.Logs.Tail(p.realm.rec.ID, string(p.id), tailLines); err == nil && len(tail) > 0 {
+	if tail, err := s.cfg.Logs.Tail(p.realm.rec.ID, string(p.id), tailBytes); err == nil && len(tail) > 0 {
 		w.Tail = strings.Split(strings.TrimRight(string(tail), "\n"), "\n")
+		w.Tail = w.Tail[max(0, len(w.Tail)-tailLines):]
 	}
 	w.Reason, w.Advice = explain(w)
 	return w, nil
