@@ -135,7 +135,7 @@ func startRound(ctx context.Context, c Cluster, driver, program string, n int) (
 
 // runDriver runs benchproc and returns what it printed.
 func runDriver(ctx context.Context, c Cluster, driver string, args ...string) ([]byte, error) {
-	out, id, st, err := c.Run(ctx, &api.ProcDesc{Program: driver, Name: "bench", Args: args, Memory: 512 << 20, Class: api.LC, MCPU: 200})
+	out, id, st, err := c.Run(ctx, &api.ProcDesc{Program: driver, Name: "bench", Args: args, Memory: 512 << 20, Class: api.LC, MCPU: 200, Env: []string{"GOMAXPROCS=1"}})
 	if err != nil {
 		return nil, err
 	}

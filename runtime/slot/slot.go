@@ -29,9 +29,16 @@ type Spec struct {
 	Memory  int64 // bytes
 	Threads int64
 	MCPU    int64 // LC only
-	Control *os.File
+	Control Donated
 	Log     *logs.Log // nil drops the output
 }
+
+// Donated is a descriptor that changes its owner: whoever is handed it closes
+// it.
+type Donated int
+
+// Close closes the descriptor.
+func (d Donated) Close() error { return unix.Close(int(d)) }
 
 // End is what became of a proc.
 type End struct {
@@ -116,17 +123,12 @@ func (s *Slot) Start(spec Spec, onEnd func(End)) error {
 	s.since.Store(time.Now().UnixNano())
 
 	s.buf = appendStart(s.buf[:0], seq, &spec)
-	rc, err := spec.Control.SyscallConn()
-	if err == nil {
-		err = rc.Control(func(fd uintptr) {
-			var space [24]byte // one descriptor: CmsgSpace(4)
-			h := (*unix.Cmsghdr)(unsafe.Pointer(&space[0]))
-			h.Level, h.Type = unix.SOL_SOCKET, unix.SCM_RIGHTS
-			h.SetLen(unix.CmsgLen(4))
-			binary.NativeEndian.PutUint32(space[unix.CmsgLen(0):], uint32(fd))
-			err = sendmsg(s.start, s.buf, space[:])
-		})
-	}
+	var space [24]byte // one descriptor: CmsgSpace(4)
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&space[0]))
+	h.Level, h.Type = unix.SOL_SOCKET, unix.SCM_RIGHTS
+	h.SetLen(unix.CmsgLen(4))
+	binary.NativeEndian.PutUint32(space[unix.CmsgLen(0):], uint32(spec.Control))
+	err := sendmsg(s.start, s.buf, space[:])
 	if cap(s.buf) > 16<<10 {
 		s.buf = nil
 	}
