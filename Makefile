@@ -23,6 +23,7 @@ procs:
 	@mkdir -p bin/procs
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/procs/hello ./apps/hello/go
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/procs/benchproc ./apps/benchproc
+	$(GO) build -trimpath -ldflags "-s -w" -o bin/procs/testproc ./apps/testproc
 	@if command -v $(CC) >/dev/null; then \
 		$(CC) -O2 -static -o bin/procs/hello-c apps/hello/c/hello.c; \
 		$(CC) -Os -static -nostdlib -ffreestanding -fno-stack-protector -Wl,--build-id=none -Wl,-z,noseparate-code -s -o bin/procs/hello-raw apps/hello/raw/hello.c; \

@@ -1,0 +1,88 @@
+// Testproc is a proc with a behaviour for each test that needs one; its first
+// argument names it.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"sigmaos/sigma"
+)
+
+func main() {
+	ctx := context.Background()
+	verb, args := "-q", os.Args[min(2, len(os.Args)):]
+	if len(os.Args) > 1 {
+		verb = os.Args[1]
+	}
+	arg := func(i int) string { return args[min(i, len(args)-1)] }
+	switch verb {
+	case "-q":
+	case "sleep":
+		sigma.Started(ctx)
+		time.Sleep(time.Hour)
+	case "graceful": // heeds WaitKill
+		sigma.Started(ctx)
+		sigma.WaitKill(ctx)
+		sigma.Exited(sigma.Status{Code: 7, Data: []byte("bye")})
+	case "exit":
+		code, _ := strconv.Atoi(arg(0))
+		os.Exit(code)
+	case "segv":
+		var p *int
+		*p = 1
+	case "mem": // touches so many MiB
+		n, _ := strconv.Atoi(arg(0))
+		b := make([]byte, n<<20)
+		for i := 0; i < len(b); i += 4096 {
+			b[i] = 1
+		}
+		fmt.Println(b[len(b)/2])
+	case "orphan": // leaves a child behind
+		id, err := sigma.Spawn(ctx, &sigma.Desc{Program: arg(0), Args: []string{"sleep"}})
+		if err == nil {
+			err = sigma.WaitStart(ctx, id)
+		}
+		fail(err)
+		sigma.Exited(sigma.Status{Data: []byte(id)})
+	case "print": // N lines of a length
+		n, _ := strconv.Atoi(arg(0))
+		length, _ := strconv.Atoi(arg(1))
+		line := strings.Repeat("x", length) + "\n"
+		for range n {
+			os.Stdout.WriteString(line)
+		}
+	case "look": // what it sees of the machine
+		for _, dir := range []string{"/", "/etc", "/dev", "/mnt", "/proc"} {
+			list, err := os.ReadDir(dir)
+			var names []string
+			for _, e := range list {
+				names = append(names, e.Name())
+			}
+			fmt.Println("dir", dir, strings.Join(names, " "), err)
+		}
+		for _, f := range []string{"/proc/self/status", "/proc/self/mountinfo", "/proc/self/cgroup"} {
+			b, err := os.ReadFile(f)
+			fmt.Printf("file %s\n%s%v\n", f, b, err)
+		}
+		fmt.Println("write", os.WriteFile("/etc/x", nil, 0o600))
+		fmt.Println("env", os.Environ())
+	case "forge": // says it is elsewhere
+		_, err := sigma.Spawn(ctx, &sigma.Desc{Program: arg(0), Env: []string{"A=1\x00B"}})
+		fmt.Println(err)
+	default:
+		fail(fmt.Errorf("no behaviour %q", verb))
+	}
+}
+
+func fail(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "testproc:", err)
+		sigma.Exited(sigma.Status{Code: 1, Message: err.Error()})
+		os.Exit(1)
+	}
+}
