@@ -48,7 +48,7 @@ const (
 	cloneMusl  = 0x7d0f00
 	cloneTLS   = 0x80000
 	// cloneInit is what PID 1 of a slot forks with: a set that no libc uses,
-	// so that every ordinary fork is refused by the outer filter, with its name.
+	// so that even with the key no ordinary fork would pass.
 	cloneInit = 0x100 | 0x1000 | 0x800000 | 17
 )
 
@@ -134,13 +134,12 @@ var extra = map[string][]Call{
 	"arm64": {},
 }
 
-// initOnly is what PID 1 of a slot needs beyond a proc: the outer filter lets
-// it pass, the inner takes it back.
+// initOnly is what PID 1 of a slot needs beyond a proc; it passes with the key
+// alone.
 var initOnly = []Call{
 	{Name: "clone", Reason: "PID 1 forks the next child", When: "exactly PID 1's odd flags", conds: oneOf(0, cloneInit)},
-	{Name: "wait4", Reason: "PID 1 waits for the child"},
-	{Name: "kill", Reason: "PID 1 ends what is left"},
-	{Name: "seccomp", Reason: "the child adds the inner filter", When: "SECCOMP_SET_MODE_FILTER", conds: oneOf(0, 1)},
+	{Name: "wait4", Reason: "PID 1 waits for the child", When: "always", conds: []cond{{}}},
+	{Name: "kill", Reason: "PID 1 ends what is left", When: "always", conds: []cond{{}}},
 	{Name: "execveat", Reason: "the start of a proc", When: "AT_EMPTY_PATH", conds: oneOf(4, 0x1000)},
 }
 

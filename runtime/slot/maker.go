@@ -1,6 +1,8 @@
 package slot
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -44,26 +46,16 @@ type Config struct {
 
 // Maker makes slots. It owns the memory file that holds PID 1's program.
 type Maker struct {
-	cfg          Config
-	program      *os.File
-	outer, inner []byte
-	next         atomic.Uint64
+	cfg     Config
+	program *os.File
+	next    atomic.Uint64
 
 	mu   sync.Mutex
 	uids []uint32 // free
 }
 
-// NewMaker assembles the filters once and puts PID 1's program where it can be
-// exec'ed.
+// NewMaker puts PID 1's program where it can be exec'ed.
 func NewMaker(cfg Config) (*Maker, error) {
-	outer, err := seccomp.Outer(goruntime.GOARCH, ExecFD)
-	if err != nil {
-		return nil, err
-	}
-	inner, err := seccomp.Inner(goruntime.GOARCH, ExecFD)
-	if err != nil {
-		return nil, err
-	}
 	fd, err := unix.MemfdCreate("slotinit", unix.MFD_CLOEXEC|unix.MFD_EXEC)
 	if err == unix.EINVAL { // before Linux 6.3 every memfd is executable
 		fd, err = unix.MemfdCreate("slotinit", unix.MFD_CLOEXEC)
@@ -82,7 +74,7 @@ func NewMaker(cfg Config) (*Maker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("slot: %w", err)
 	}
-	m := &Maker{cfg: cfg, program: ro, outer: seccomp.Bytes(outer), inner: seccomp.Bytes(inner)}
+	m := &Maker{cfg: cfg, program: ro}
 	for i := cfg.UIDCount; i > 0; i-- {
 		m.uids = append(m.uids, cfg.UIDBase+i-1)
 	}
@@ -213,8 +205,15 @@ func (m *Maker) Make(b Binfs, realm string, class cgroup.Class) (_ *Slot, err er
 	if err := group.Add(proc.Pid); err != nil {
 		return nil, err
 	}
+	var random [8]byte
+	rand.Read(random[:])
+	key := binary.NativeEndian.Uint64(random[:])
+	filter, err := seccomp.Filter(goruntime.GOARCH, ExecFD, key)
+	if err != nil {
+		return nil, err
+	}
 	c := config{
-		uid: uid, execFD: ExecFD, outer: m.outer, inner: m.inner,
+		uid: uid, execFD: ExecFD, filter: seccomp.Bytes(filter), key: key,
 		binfs: b.Binfs() + "/" + realm, jail: b.Jail(), apparmor: m.cfg.Layers.AppArmor,
 	}
 	c.llSize, c.llFS, c.llNet, c.llScoped = m.cfg.Layers.Ruleset()

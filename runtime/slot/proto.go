@@ -10,7 +10,7 @@ import (
 // The records of init/proto.h; the two change together.
 const (
 	protoVersion = 1
-	configSize   = 48
+	configSize   = 56
 	reportSize   = 64
 
 	kindReady  = 1
@@ -25,7 +25,7 @@ var stages = map[uint32]string{
 	7: "pivot_root", 8: "set the host name", 9: "set resource limits", 10: "enter the AppArmor profile",
 	11: "drop capabilities", 12: "change uid", 13: "set no_new_privs", 14: "apply Landlock",
 	15: "load the system-call filter", 16: "map the board",
-	32: "fork", 33: "load the inner filter", 34: "receive the start message", 35: "open the program",
+	32: "fork", 34: "receive the start message", 35: "open the program",
 	36: "move descriptors", 37: "set the descriptor limit", 38: "exec",
 }
 
@@ -44,7 +44,8 @@ func stageName(n uint32) string {
 
 type config struct {
 	uid, execFD           uint32
-	outer, inner          []byte // 8 bytes an instruction
+	filter                []byte // 8 bytes an instruction
+	key                   uint64
 	llSize                uint32
 	llFS, llNet, llScoped uint64
 	binfs, jail, apparmor string
@@ -52,18 +53,18 @@ type config struct {
 
 func (c config) encode() []byte {
 	le := binary.LittleEndian
-	b := make([]byte, 0, configSize+len(c.outer)+len(c.inner)+256)
+	b := make([]byte, 0, configSize+len(c.filter)+256)
 	b = le.AppendUint32(b, protoVersion)
 	b = le.AppendUint32(b, c.uid)
 	b = le.AppendUint32(b, c.execFD)
-	b = le.AppendUint32(b, uint32(len(c.outer)/8))
-	b = le.AppendUint32(b, uint32(len(c.inner)/8))
+	b = le.AppendUint32(b, uint32(len(c.filter)/8))
 	b = le.AppendUint32(b, c.llSize)
+	b = le.AppendUint32(b, 0)
+	b = le.AppendUint64(b, c.key)
 	b = le.AppendUint64(b, c.llFS)
 	b = le.AppendUint64(b, c.llNet)
 	b = le.AppendUint64(b, c.llScoped)
-	b = append(b, c.outer...)
-	b = append(b, c.inner...)
+	b = append(b, c.filter...)
 	for _, s := range []string{c.binfs, c.jail, c.apparmor} {
 		b = append(append(b, s...), 0)
 	}

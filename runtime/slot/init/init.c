@@ -1,6 +1,11 @@
 /* PID 1 of a slot: builds the σcontainer around itself, then starts one proc
- * after another in it. It has no libc and no heap, holds no secret, and ends
+ * after another in it. It has no libc and no heap, and ends
  * when its socket to sigmad ends.
+ *
+ * What only we may call — clone, wait4, kill, execveat — the filter lets pass
+ * with a random key in the unused sixth argument. exec clears the registers and
+ * replaces the memory, so no proc ever has it; and it opens nothing beyond the
+ * slot.
  *
  * Between procs a child that shares our memory waits in recvmsg with every layer
  * on. A start is one message to it, then exec: a fresh address space. Nothing
@@ -19,8 +24,8 @@ static u8 cfgbuf[48 << 10] __attribute__((aligned(16)));
 static char *argvec[MAXSTR + 4];
 static u8 stack[32 << 10] __attribute__((aligned(16)));
 
-static struct sock_fprog inner;
 static u32 exec_fd;
+static u64 key;
 static struct board *board;
 
 /* Written by the child, read by us once it ended; seq also while it runs. */
@@ -103,9 +108,7 @@ static void fail(u32 stage, i64 r) {
 static void child(void) {
 	struct start *s = (struct start *)msgbuf;
 	i32 fd;
-	i64 r = sys3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &inner);
-	if (r < 0) fail(S_INNER, r);
-	i64 n = recv(START, msgbuf, sizeof msgbuf, &fd, 1);
+	i64 r, n = recv(START, msgbuf, sizeof msgbuf, &fd, 1);
 	if (n == 0) for (;;) sys1(SYS_exit, 0);
 	if (n < (i64)sizeof *s || fd != 3) fail(S_RECV, n < 0 ? n : -EPROTO);
 	stamp_taken = now();
@@ -143,10 +146,12 @@ static void child(void) {
 	struct rlimit64 lim = {seq_nofile, seq_nofile};
 	if ((r = sys4(SYS_prlimit64, 0, RLIMIT_NOFILE, &lim, 0)) < 0) fail(S_LIMIT, r);
 	board->exec = stamp_exec = now();
-	fail(S_EXEC, sys5(SYS_execveat, exec_fd, "", argvec, env, AT_EMPTY_PATH));
+	fail(S_EXEC, sys6(SYS_execveat, exec_fd, (i64)"", (i64)argvec, (i64)env, AT_EMPTY_PATH, (i64)key));
 }
 
 /* ---- PID 1 ---- */
+
+static void kill(i64 pid, u32 signal) { sys6(SYS_kill, pid, signal, 0, 0, 0, (i64)key); }
 
 /* finish waits for the child, ends what is left in the namespace, and puts the
  * shared descriptions of 0 to 2 back as they were: the next proc sees nothing
@@ -156,9 +161,9 @@ static void finish(i64 pid) {
 	struct report r;
 	i32 status = 0;
 	memset(&r, 0, sizeof r);
-	while (sys4(SYS_wait4, pid, &status, 0, &u) == -EINTR);
-	sys2(SYS_kill, -1, SIGKILL);
-	while (sys4(SYS_wait4, -1, 0, 0, 0) != -ECHILD);
+	while (sys6(SYS_wait4, pid, (i64)&status, 0, (i64)&u, 0, (i64)key) == -EINTR);
+	kill(-1, SIGKILL);
+	while (sys6(SYS_wait4, -1, 0, 0, 0, 0, (i64)key) != -ECHILD);
 	for (int fd = 0; fd < 3; fd++) sys3(SYS_fcntl, fd, F_SETFL, 0);
 	r.kind = R_EXIT;
 	r.seq = cur_seq;
@@ -185,14 +190,14 @@ static void obey(i64 pid) {
 	if (c.seq == 0) return;
 	if (c.signal == SIGKILL) kill_seq = c.seq;
 	__sync_synchronize();
-	if (cur_seq == c.seq) sys2(SYS_kill, pid, c.signal);
+	if (cur_seq == c.seq) kill(pid, c.signal);
 }
 
 static void serve(void) {
 	for (;;) {
 		i32 pidfd = -1;
 		i64 pid = clone_on(CLONE_VM | CLONE_UNTRACED | CLONE_PIDFD | SIGCHLD,
-			stack + sizeof stack, &pidfd, child);
+			stack + sizeof stack, &pidfd, child, key);
 		if (pid < 0) must(S_FORK, pid);
 		struct pollfd p[2] = {{pidfd, POLLIN, 0}, {CTL, POLLIN, 0}};
 		for (;;) {
@@ -282,6 +287,7 @@ static void landlock(struct config *c) {
 
 __attribute__((used)) void init_main(void) {
 	i32 fds[2];
+	sys2(SYS_prctl, PR_SET_NAME, "slotinit");
 	/* 3 and 4 must be free for the procs: our own sockets move up first. */
 	sys3(SYS_fcntl, 3, F_DUPFD_CLOEXEC, CTL);
 	sys3(SYS_fcntl, 4, F_DUPFD_CLOEXEC, START);
@@ -293,11 +299,10 @@ __attribute__((used)) void init_main(void) {
 	if (n == 0) die();
 	if (n < (i64)sizeof *c || c->version != PROTO_VERSION || fds[1] < 0) must(S_CONFIG, -EPROTO);
 	char *end = (char *)cfgbuf + n;
-	struct sock_fprog outer = {(u16)c->outer, cfgbuf + sizeof *c};
-	inner.len = (u16)c->inner;
-	inner.filter = cfgbuf + sizeof *c + 8UL * c->outer;
+	struct sock_fprog filter = {(u16)c->filter, cfgbuf + sizeof *c};
 	exec_fd = c->exec_fd;
-	char *binfs = (char *)cfgbuf + sizeof *c + 8UL * (c->outer + c->inner);
+	key = c->key;
+	char *binfs = (char *)cfgbuf + sizeof *c + 8UL * c->filter;
 	char *template = binfs < end ? next(binfs, end) : 0;
 	char *profile = template ? next(template, end) : 0;
 	if (!profile || !next(profile, end)) must(S_CONFIG, -EPROTO);
@@ -317,7 +322,7 @@ __attribute__((used)) void init_main(void) {
 	if (*profile) enter(attr, profile);
 	must(S_NNP, sys5(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 	landlock(c);
-	i64 lis = must(S_OUTER, sys3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &outer));
+	i64 lis = must(S_OUTER, sys3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &filter));
 
 	/* sigmad takes the listener out of our table (pidfd_getfd) and acknowledges;
 	 * we must not keep it, or closing it there would mean nothing. */

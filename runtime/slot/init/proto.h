@@ -8,15 +8,16 @@
 #define PROTO_VERSION 1
 
 /* Control socket, sigmad to init, once, with descriptors: mount namespace of
- * binfs, board. Followed by the outer and the inner filter (8 bytes an
- * instruction), then by the NUL-terminated paths of binfs' realm folder and of the
+ * binfs, board. Followed by the filter (8 bytes an instruction), then by the NUL-terminated paths of binfs' realm folder and of the
  * jail template inside that namespace, and the AppArmor profile ("" is none). */
 struct config {
 	u32 version;
 	u32 uid;          /* and gid */
 	u32 exec_fd;      /* the only descriptor number that can be exec'ed */
-	u32 outer, inner; /* instructions */
+	u32 filter;       /* instructions */
 	u32 ll_size;      /* bytes of landlock_ruleset_attr this kernel knows; 0 is no Landlock */
+	u32 pad;
+	u64 key;          /* the filter lets clone, wait4, kill and execveat pass with it alone */
 	u64 ll_fs, ll_net, ll_scoped;
 };
 
@@ -48,6 +49,6 @@ struct board { u32 seq; u32 pad; u64 taken, exec; };
 enum stage {
 	S_CONFIG = 1, S_SETNS, S_UNSHARE, S_JAIL, S_BINFS, S_PROC, S_PIVOT, S_HOST, S_RLIMIT,
 	S_APPARMOR, S_CAPS, S_UID, S_NNP, S_LANDLOCK, S_OUTER, S_BOARD,
-	S_FORK = 32, S_INNER, S_RECV, S_OPEN, S_MOVE, S_LIMIT, S_EXEC,
+	S_FORK = 32, S_RECV = 34, S_OPEN, S_MOVE, S_LIMIT, S_EXEC,
 };
 #endif

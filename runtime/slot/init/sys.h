@@ -105,6 +105,7 @@ static inline i64 sys6(i64 n, i64 a, i64 b, i64 c, i64 d, i64 e, i64 f) {
 #define MAP_SHARED 1
 
 #define PR_SET_DUMPABLE 4
+#define PR_SET_NAME 15
 #define PR_CAPBSET_DROP 24
 #define PR_SET_SECUREBITS 28
 #define PR_SET_NO_NEW_PRIVS 38
@@ -142,13 +143,15 @@ struct rusage { i64 utime[2]; i64 stime[2]; i64 maxrss; i64 rest[13]; };
 struct sock_fprog { u16 len; void *filter; };
 
 /* clone_on starts fn on its own stack in the same memory; returns the pid or
- * -errno. fn never returns. */
-i64 clone_on(u64 flags, void *stack_top, i32 *pidfd, void (*fn)(void));
+ * -errno. fn never returns. key goes into the call's unused sixth argument. */
+i64 clone_on(u64 flags, void *stack_top, i32 *pidfd, void (*fn)(void), u64 key);
 
 #if defined(__x86_64__)
 __asm__(
 	".text\n.globl clone_on\nclone_on:\n"
-	"  mov %rcx, %r9\n"       /* fn */
+	"  sub $16, %rsi\n"
+	"  mov %rcx, (%rsi)\n"    /* fn */
+	"  mov %r8, %r9\n"
 	"  mov $56, %eax\n"
 	"  xor %r10d, %r10d\n"
 	"  xor %r8d, %r8d\n"
@@ -156,8 +159,9 @@ __asm__(
 	"  test %rax, %rax\n"
 	"  jnz 1f\n"
 	"  xor %ebp, %ebp\n"
+	"  pop %rax\n"
 	"  and $-16, %rsp\n"
-	"  call *%r9\n"
+	"  call *%rax\n"
 	"  hlt\n"
 	"1: ret\n"
 	".globl _start\n_start:\n"
@@ -168,13 +172,16 @@ __asm__(
 #else
 __asm__(
 	".text\n.globl clone_on\nclone_on:\n"
-	"  mov x9, x3\n"
+	"  sub x1, x1, #16\n"
+	"  str x3, [x1]\n"        /* fn */
+	"  mov x5, x4\n"
 	"  mov x8, #220\n"
 	"  mov x3, #0\n"
 	"  mov x4, #0\n"
 	"  svc #0\n"
 	"  cbnz x0, 1f\n"
 	"  mov x29, #0\n"
+	"  ldr x9, [sp]\n"
 	"  blr x9\n"
 	"  brk #0\n"
 	"1: ret\n"
