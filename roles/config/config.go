@@ -37,7 +37,7 @@ type Config struct {
 	UIDBase    int64    `json:"uid-base" help:"first uid of the σcontainers"`
 	UIDCount   int64    `json:"uid-count" help:"how many uids the σcontainers may use"`
 	CgroupRoot string   `json:"cgroup-root" help:"cgroup that the nodes of a machine share"`
-	SlotsWarm  int      `json:"slots-warm" help:"σcontainers that a busy realm keeps ready"`
+	SlotsWarm  int      `json:"slots-warm" help:"σcontainers that take turns in a busy realm (default: cores + 1; more only cost cache)"`
 	MaxProcs   int      `json:"max-procs" help:"σcontainers of this node in all"`
 	Insecure   bool     `json:"insecure" help:"run procs although this kernel has neither Landlock nor AppArmor"`
 }
@@ -47,7 +47,7 @@ func Default() Config {
 	return Config{
 		Name: "sigma", Roles: []string{"node", "named"}, Metrics: "127.0.0.1:9470", LogLevel: "info",
 		LogRate: 8 << 20, LogBytes: 64 << 20, UIDBase: 1_900_000_000, UIDCount: 16384, CgroupRoot: "sigma",
-		SlotsWarm: 8, MaxProcs: 1024,
+		MaxProcs: 1024,
 	}
 }
 
@@ -196,6 +196,9 @@ func (c *Config) fill() {
 	}
 	if c.Memory == 0 {
 		c.Memory = machineMemory() / 10 * 9
+	}
+	if c.SlotsWarm == 0 {
+		c.SlotsWarm = runtime.NumCPU() + 1
 	}
 	if c.Metrics == "off" {
 		c.Metrics = ""

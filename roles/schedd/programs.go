@@ -77,13 +77,13 @@ func (g *programs) resolve(realm, path string) (api.Program, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if d, err := binfs.ParseDigest(path); err == nil {
-		if !g.store.Has(realm, d) {
-			return api.Program{}, api.E(api.NotFound, "spawn", path, "no program with this digest in the realm; upload it (sigmactl run ./prog)")
-		}
 		for _, p := range g.binLocked(realm) {
 			if p.Digest == path {
 				return p, nil
 			}
+		}
+		if !g.store.Has(realm, d) {
+			return api.Program{}, api.E(api.NotFound, "spawn", path, "no program with this digest in the realm; upload it (sigmactl run ./prog)")
 		}
 		return api.Program{Name: "proc", Digest: path}, nil
 	}

@@ -1,42 +1,19 @@
-// Package cgroup places procs in control groups, on cgroup v1, on v2, and on
-// the hybrid of both.
-//
-// The tree of a machine is <root>/{sys,lc,be}/<node>/<realm>/<slot>, below the
-// group that sigmad was started in, per controller. Nodes on one machine share
-// <root>, because the idle class of be holds only among siblings. Weights of lc
-// are the mCPU below each level; be is idle class as a whole and its realms
-// weigh the same.
 package cgroup
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 )
 
-// Version of the hierarchy that holds the controllers.
-type Version int
+// needed are the controllers; v2 counts CPU time in cpu.
+var needed = [...]string{"cpu", "cpuacct", "memory", "pids"}
 
-const (
-	V1     Version = iota + 1
-	Hybrid         // v1 controllers beside a v2 tree without any
-	V2
-)
-
-func (v Version) String() string { return [...]string{"none", "v1", "hybrid", "v2"}[v] }
-
-// Layout says where the controllers are. Dirs maps each to the directory of
-// the group that sigmad may build below.
-type Layout struct {
-	Version Version
-	Dirs    map[string]string
-}
-
-var needed = []string{"cpu", "cpuacct", "memory", "pids"}
-
-// Detect reads the layout of this process.
+// Detect finds the layout for this process. The error says which controller is
+// missing and what to do.
 func Detect() (Layout, error) {
 	self, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
@@ -46,75 +23,134 @@ func Detect() (Layout, error) {
 	if err != nil {
 		return Layout{}, fmt.Errorf("cgroup: %w", err)
 	}
-	return detect(string(self), string(mounts))
+	return detect(string(self), string(mounts), descends)
 }
 
-func detect(self, mountinfo string) (Layout, error) {
-	at := make(map[string]string) // controller or "" (v2) → mount point
-	sc := bufio.NewScanner(strings.NewReader(mountinfo))
-	for sc.Scan() {
-		left, right, ok := strings.Cut(sc.Text(), " - ")
-		f, r := strings.Fields(left), strings.Fields(right)
-		if !ok || len(f) < 5 || len(r) < 3 {
-			continue
-		}
-		switch r[0] {
-		case "cgroup2":
-			if _, ok := at[""]; !ok {
-				at[""] = f[4]
-			}
-		case "cgroup":
-			for _, c := range strings.Split(r[2], ",") {
-				at[c] = f[4]
-			}
-		}
-	}
-	l := Layout{Dirs: make(map[string]string)}
-	unified := ""
-	for _, line := range strings.Split(strings.TrimSpace(self), "\n") {
-		p := strings.SplitN(line, ":", 3)
-		if len(p) != 3 {
-			continue
-		}
-		group := p[2]
-		if i := strings.Index(group, "/sigma/"); i >= 0 { // started by a sigmad or its child
-			group = group[:i]
-		}
-		if p[1] == "" {
-			unified = group
-			continue
-		}
-		for _, c := range strings.Split(p[1], ",") {
-			if m, ok := at[c]; ok {
-				l.Dirs[c] = filepath.Join(m, group)
-			}
-		}
-	}
+// detect works on the contents of the two files; ours tells sigmad's processes
+// from others.
+func detect(self, mountinfo string, ours func(pid int) bool) (Layout, error) {
+	mounts := parseMounts(mountinfo)
+	groups := parseGroups(self)
+	l := Layout{Dirs: make(map[string]string), own: make(map[string]string)}
 	var missing []string
 	for _, c := range needed {
-		if _, ok := l.Dirs[c]; !ok {
-			missing = append(missing, c)
-		}
-	}
-	_, has2 := at[""]
-	switch {
-	case len(missing) == 0:
-		l.Version = V1
-		if has2 {
-			l.Version = Hybrid
-		}
-		for c := range l.Dirs {
-			if c != "cpu" && c != "cpuacct" && c != "memory" && c != "pids" {
-				delete(l.Dirs, c)
+		if g, ok := groups[c]; ok {
+			if m, ok := pick(mounts, c, g); ok {
+				if m.readOnly {
+					return l, readOnly(c, m)
+				}
+				l.Dirs[c] = m.dir(outside(g))
+				l.own[c] = l.Dirs[c]
+				continue
 			}
 		}
-		return l, nil
-	case len(missing) == len(needed) && has2:
-		dir := filepath.Join(at[""], unified)
-		if unified != "/" && unified != "" { // v2 allows no processes in inner groups
-			dir = at[""]
-		}
-		return Layout{Version: V2, Dirs: map[string]string{"": dir}}, nil
+		missing = append(missing, c)
 	}
-	return l, fmt.Errorf("cgroup: no %s controller is mounted; mount cgroup2 (systemd.unified_cgroup_hierarchy=1) or the v1 controllers under /sys/fs/cgroup", strings.Join(missing, ", "))
+	u, hasV2 := pick(mounts, "", groups[""])
+	switch {
+	case len(missing) == 0 && !hasV2:
+		l.Version = V1
+	case len(missing) == 0:
+		l.Version = Hybrid
+	case !hasV2:
+		return l, fmt.Errorf("cgroup: no %s controller is mounted; mount cgroup2 (mount -t cgroup2 none /sys/fs/cgroup) or that controller of v1; if /proc/cgroups does not list it as enabled, boot with cgroup_enable=%[1]s", strings.Join(missing, ", "))
+	default:
+		l.Version = Hybrid
+		if len(missing) == len(needed) {
+			l.Version = V2
+		}
+		if u.readOnly {
+			return l, readOnly(missing[0], u)
+		}
+		if _, v1 := l.Dirs["cpu"]; !v1 {
+			delete(l.Dirs, "cpuacct") // comes with cpu, whose times are the ones we read
+			delete(l.own, "cpuacct")
+		}
+		missing = slices.DeleteFunc(missing, func(c string) bool { return c == "cpuacct" })
+		return l, l.placeV2(u, groups[""], missing, ours)
+	}
+	return l, nil
+}
+
+func readOnly(controller string, m mount) error {
+	return fmt.Errorf("cgroup: the %s controller is mounted read-only at %s; remount it (mount -o remount,rw %[2]s), or start the container with --privileged", controller, m.point)
+}
+
+// placeV2 decides where to build on the v2 tree. A group whose children have
+// controllers may not hold processes itself (the machine's root may), so
+// sigmad's own group serves only if whatever is in it can be moved, that is,
+// belongs to sigmad.
+func (l *Layout) placeV2(u mount, group string, controllers []string, ours func(int) bool) error {
+	top := u.point
+	l.own[""] = u.dir(outside(group))
+	dir := l.own[""]
+	if dir != top {
+		if pid := foreign(dir, ours); pid != 0 {
+			l.Why = fmt.Sprintf("process %d, not of sigmad, is in its group %s too", pid, dir)
+			dir = top
+		} else if c := lacking(dir, controllers); len(c) > 0 {
+			l.Why = fmt.Sprintf("%s is not enabled in sigmad's group %s", strings.Join(c, ", "), dir)
+			dir = top
+		}
+	}
+	l.Dirs[""] = dir
+	if c := lacking(dir, controllers); len(c) > 0 {
+		return fmt.Errorf("cgroup: no %s controller: v1 does not have it mounted and %s/cgroup.controllers does not list it; boot with cgroup_enable=%[1]s or, in a container, enable it in the groups above (echo +%s >> cgroup.subtree_control)", strings.Join(c, ", "), dir, c[0])
+	}
+	// Only groups below the machine's root have a type: a container's top looks
+	// like a root and is none.
+	if _, err := os.Stat(filepath.Join(dir, "cgroup.type")); err == nil {
+		if pid := foreign(dir, ours); pid != 0 {
+			return fmt.Errorf("cgroup: process %d, not of sigmad, is in %s, so that no controllers can be enabled below it; move what is there to a group of its own (mkdir %[2]s/init; for p in $(cat %[2]s/cgroup.procs); do echo $p > %[2]s/init/cgroup.procs; done), or start the container with --cgroupns=host", pid, dir)
+		}
+	}
+	return nil
+}
+
+// lacking are the controllers that a v2 group does not have.
+func lacking(dir string, controllers []string) (out []string) {
+	b, _ := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
+	have := strings.Fields(string(b))
+	for _, c := range controllers {
+		if !slices.Contains(have, c) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// foreign is a process in the group that is not ours, or 0.
+func foreign(dir string, ours func(int) bool) int {
+	pids, _ := procs(dir)
+	for _, pid := range pids {
+		if !ours(pid) {
+			return pid
+		}
+	}
+	return 0
+}
+
+// descends reports whether pid is this process or below it.
+func descends(pid int) bool {
+	for self := os.Getpid(); pid > 1; pid = parent(pid) {
+		if pid == self {
+			return true
+		}
+	}
+	return false
+}
+
+// parent of a process, 0 if it is gone or has none.
+func parent(pid int) int {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	// The name is in parentheses and may hold anything: "pid (name) state ppid".
+	f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	if len(f) < 2 {
+		return 0
+	}
+	n, _ := strconv.Atoi(f[1])
+	return n
 }

@@ -12,7 +12,7 @@ import (
 
 // PoolConfig bounds a node's slots.
 type PoolConfig struct {
-	Warm   int           // slots a busy realm keeps ready beyond those in long use; default 8
+	Warm   int           // slots of a busy realm that take turns, beyond those in long use; default 3
 	Max    int           // slots of the node in all; default 1024
 	Idle   time.Duration // an unused slot goes after this; default 60 s
 	Logger *slog.Logger
@@ -62,7 +62,7 @@ var ErrClosed = errors.New("slot: the pool is closed")
 // NewPool returns a pool that makes slots with m on the mounts of binfs.
 func NewPool(cfg PoolConfig, m *Maker, binfs func() (Binfs, error)) *Pool {
 	if cfg.Warm == 0 {
-		cfg.Warm = 8
+		cfg.Warm = 3
 	}
 	if cfg.Max == 0 {
 		cfg.Max = 1024

@@ -1,0 +1,23 @@
+// Package cgroup places processes in control groups, on cgroup v1, on v2 and on
+// machines that mix the two.
+//
+// The tree of a machine is
+//
+//	<root>/sys/<node>                 sigmad and its helpers
+//	<root>/lc/<node>/<realm>/<slot>   latency-critical procs
+//	<root>/be/<node>/<realm>/<slot>   best-effort procs
+//
+// once per hierarchy, in the group that sigmad was started in (a Layout says
+// where that is). Nodes on one machine share <root> and its three branches,
+// because the idle class holds only among siblings: be of one root would
+// compete as an equal with lc of another. So branches are made by whoever comes
+// first and removed by whoever leaves last, and both must be safe against
+// another node that does the opposite at that moment.
+//
+// The weight at every level of lc is the mCPU below it. be is idle class as a
+// whole; realms in it weigh the same, as do the slots of a realm.
+//
+// A node's sys group is locked (flock on its directory) while the node lives.
+// The kernel lets go of the lock when the node dies in whatever way, which
+// tells a dead node's groups from a living one's.
+package cgroup

@@ -1,0 +1,88 @@
+package cgroup
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// write sets a control file. It never makes one: a file that the kernel does
+// not offer is fs.ErrNotExist.
+func write(dir, name, value string) error {
+	f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		return fmt.Errorf("cgroup: setting %s: %w", value, err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString(value); err != nil {
+		return fmt.Errorf("cgroup: setting %s: %w", value, err)
+	}
+	return nil
+}
+
+func read(dir, name string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return "", fmt.Errorf("cgroup: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+func readInt(dir, name string) (int64, error) {
+	s, err := read(dir, name)
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("cgroup: %s: %w", filepath.Join(dir, name), err)
+	}
+	return n, nil
+}
+
+// field finds "name value" in a file of such lines.
+func field(dir, name, key string) (int64, error) {
+	s, err := read(dir, name)
+	if err != nil {
+		return 0, err
+	}
+	for _, line := range strings.Split(s, "\n") {
+		if k, v, ok := strings.Cut(line, " "); ok && k == key {
+			return strconv.ParseInt(strings.TrimSpace(v), 10, 64)
+		}
+	}
+	return 0, fmt.Errorf("cgroup: %s has no %s", filepath.Join(dir, name), key)
+}
+
+// procs are the processes in a group, without those that are dead and not yet
+// reaped, and without those that our pid namespace does not show.
+func procs(dir string) ([]int, error) {
+	s, err := read(dir, "cgroup.procs")
+	if err != nil {
+		return nil, err
+	}
+	var out []int
+	for _, f := range strings.Fields(s) {
+		if n, err := strconv.Atoi(f); err == nil && n > 0 {
+			out = append(out, n)
+		}
+	}
+	return out, nil
+}
+
+// subdirs are the names of the groups in a group.
+func subdirs(dir string) ([]string, error) {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("cgroup: %w", err)
+	}
+	var out []string
+	for _, e := range list {
+		if e.IsDir() {
+			out = append(out, e.Name())
+		}
+	}
+	return out, nil
+}
