@@ -242,7 +242,7 @@ func (c Config) validate() error {
 		v        int64
 		min, max int64
 	}{
-		{"uid-count", c.UIDCount, 1, 1 << 24}, {"log-rate", c.LogRate, 1 << 10, 1 << 40}, {"log-bytes", c.LogBytes, 1 << 20, 1 << 44},
+		{"uid-count", c.UIDCount, 1, 1 << 24}, {"log-rate", c.LogRate, 1 << 10, 1 << 40}, {"log-bytes", c.LogBytes, 4 << 20, 1 << 44},
 		{"memory", c.Memory, 16 << 20, 1 << 50}, {"mcpu", c.MCPU, 10, 1 << 24},
 		{"slots-warm", int64(c.SlotsWarm), 1, 256}, {"max-procs", int64(c.MaxProcs), 1, 1 << 16},
 	} {

@@ -2,39 +2,41 @@ package cgroup
 
 import (
 	"errors"
-	"os"
-	"strconv"
-	"strings"
+	"fmt"
+	"io/fs"
 	"sync"
-	"syscall"
 	"time"
 )
 
-// Group is the cgroup of one slot.
+// Group is the cgroup of one slot. Setters remember what they last set and do
+// nothing for an equal value; they are safe for concurrent use.
 type Group struct {
 	t     *Tree
 	path  string // lc|be/node/realm/slot
-	realm string
+	realm string // the one above
 	class Class
 
-	mu     sync.Mutex
+	mu     sync.Mutex // taken before t.mu
 	memory int64
 	pids   int
 	mcpu   int
+	closed bool
 }
 
 // Stats is one sample of a group.
 type Stats struct {
-	CPU        time.Duration
-	Memory     int64 // bytes
-	MemoryPeak int64
-	Pids       int
+	CPU        time.Duration // since the group was made
+	Memory     int64         // bytes, page cache included
+	MemoryPeak int64         // bytes since the group was made; 0 on v2 before Linux 5.19
+	Pids       int           // threads
 }
 
-// Add moves a process into the group.
+// Add moves a process, with its threads, into the group.
 func (g *Group) Add(pid int) error { return g.t.add(g.path, pid) }
 
-// SetMemory bounds the group, bytes; an equal value costs nothing.
+// SetMemory bounds the group's memory, bytes, or Unlimited; it gets no swap.
+// Lowering the limit below what is in use and cannot be dropped fails with
+// EBUSY and changes nothing. Going beyond the limit ends single processes.
 func (g *Group) SetMemory(bytes int64) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -48,118 +50,140 @@ func (g *Group) SetMemory(bytes int64) error {
 	return nil
 }
 
-// SetPids bounds the threads in the group, PID 1 included.
+// SetPids bounds the threads in the group, PID 1 included; or Unlimited.
 func (g *Group) SetPids(n int) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.pids == n {
 		return nil
 	}
-	if err := g.t.write("pids", g.path, "pids.max", strconv.Itoa(n)); err != nil {
+	dir, _ := g.t.dir("pids", g.path)
+	if err := write(dir, "pids.max", limit(int64(n), "max")); err != nil {
 		return err
 	}
 	g.pids = n
 	return nil
 }
 
-// SetCPU reserves for an LC group: the weight of it and of every level above
-// is the mCPU below. Nothing happens for BE.
+// SetCPU reserves mCPU for an LC group, 0 to give them back: the weight of it
+// and of every level above is the mCPU below. Nothing happens for BE.
 func (g *Group) SetCPU(mcpu int) error {
 	if g.class != LC {
 		return nil
 	}
+	if mcpu < 0 {
+		return fmt.Errorf("cgroup: %s: cannot reserve %d mCPU", g.path, mcpu)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.mcpu == mcpu {
+	return g.setCPU(mcpu)
+}
+
+func (g *Group) setCPU(mcpu int) error {
+	if g.mcpu == mcpu || g.closed {
 		return nil
 	}
-	diff := mcpu - g.mcpu
-	g.mcpu = mcpu
 	g.t.mu.Lock()
 	defer g.t.mu.Unlock()
-	var errs []error
-	for p := g.path; p != "."; {
-		g.t.mcpu[p] += diff
-		errs = append(errs, g.t.setWeight(p, g.t.mcpu[p]))
-		if g.t.mcpu[p] == 0 {
-			delete(g.t.mcpu, p)
-		}
-		i := strings.LastIndexByte(p, '/')
-		if i < 0 {
-			break
-		}
-		p = p[:i]
-	}
-	return errors.Join(errs...)
+	diff := mcpu - g.mcpu
+	g.mcpu = mcpu
+	return g.t.reserve(g.path, diff)
 }
 
 // Stats samples the group.
 func (g *Group) Stats() (s Stats, err error) {
-	if s.CPU, err = g.t.cpu(g.path); err != nil {
+	if s.CPU, err = g.t.cpuTime(g.path); err != nil {
 		return s, err
 	}
+	dir, v2 := g.t.dir("memory", g.path)
 	usage, peak := "memory.usage_in_bytes", "memory.max_usage_in_bytes"
-	if g.t.v2() {
+	if v2 {
 		usage, peak = "memory.current", "memory.peak"
 	}
-	if s.Memory, err = g.t.readInt("memory", g.path, usage); err != nil {
+	if s.Memory, err = readInt(dir, usage); err != nil {
 		return s, err
 	}
-	s.MemoryPeak, _ = g.t.readInt("memory", g.path, peak) // v2: Linux 5.19
-	n, err := g.t.readInt("pids", g.path, "pids.current")
+	if s.MemoryPeak, err = readInt(dir, peak); err != nil && !(v2 && errors.Is(err, fs.ErrNotExist)) {
+		return s, err
+	}
+	dir, _ = g.t.dir("pids", g.path)
+	n, err := readInt(dir, "pids.current")
 	s.Pids = int(n)
 	return s, err
 }
 
-// OOMKills counts the kernel's kills in the group for memory.
+// OOMKills counts the processes that the kernel killed here for want of memory,
+// whichever level's limit it was.
 func (g *Group) OOMKills() (int, error) {
+	dir, v2 := g.t.dir("memory", g.path)
 	name := "memory.oom_control"
-	if g.t.v2() {
+	if v2 {
 		name = "memory.events"
 	}
-	s, err := g.t.read("memory", g.path, name)
-	return int(field(s, "oom_kill")), err
+	n, err := field(dir, name, "oom_kill")
+	return int(n), err
 }
 
-// Procs are the host pids in the group.
+// Procs are the host pids in the group, without those that are dead and wait
+// for their parent.
 func (g *Group) Procs() ([]int, error) {
-	s, err := g.t.read("pids", g.path, "cgroup.procs")
-	if err != nil {
-		return nil, err
-	}
-	var out []int
-	for _, f := range strings.Fields(s) {
-		if n, err := strconv.Atoi(f); err == nil {
-			out = append(out, n)
-		}
-	}
-	return out, nil
+	dir, _ := g.t.dir("pids", g.path)
+	return procs(dir)
 }
 
-// Kill ends every process in the group.
+// Kill ends every process in the group and waits, at most 2 s, until none runs.
 func (g *Group) Kill() error {
-	if g.t.v2() {
-		if err := g.t.write("", g.path, "cgroup.kill", "1"); err == nil {
-			return nil
-		}
-	}
-	return killTree(g.t.file("pids", g.path, ""))
+	dir, _ := g.t.dir("pids", g.path)
+	return killTree(dir, nil)
 }
 
-// Close removes the group; its processes must be gone or dying. The realm's
-// group goes with the last slot.
+// Close gives back the reservation and removes the group; its processes must be
+// dead or dying. The error names the group and the processes that hold it. The
+// realm's group goes with its last slot.
 func (g *Group) Close() error {
-	g.SetCPU(0)
-	var errs []error
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return nil
+	}
+	err := g.setCPU(0)
+	if err != nil && vanished(err) { // removed under us; so is its weight
+		err = nil
+	}
+	// Waiting for the dying must not hold up the other slots.
 	for _, d := range g.t.dirs(g.path) {
-		if _, err := os.Stat(d); err == nil {
-			errs = append(errs, rmdir(d))
-		}
+		err = errors.Join(err, g.t.l.rmdirWait(d))
 	}
 	g.t.mu.Lock()
 	defer g.t.mu.Unlock()
-	for _, d := range g.t.dirs(g.realm) {
-		syscall.Rmdir(d) // fails while other slots are in it
-	}
-	return errors.Join(errs...)
+	g.t.removeRealm(g.realm)
+	g.closed = err == nil
+	return err
 }
+
+// remove takes back a group that did not come about. t.mu must be held.
+func (g *Group) remove() {
+	for _, d := range g.t.dirs(g.path) {
+		g.t.l.rmdir(d)
+	}
+	g.t.removeRealm(g.realm)
+}
+
+// removeRealm removes a realm's group where it was the last slot, and keeps its
+// CPU time. t.mu must be held.
+func (t *Tree) removeRealm(path string) {
+	used, err := t.cpuTime(path)
+	if err != nil {
+		return
+	}
+	gone := false
+	for _, d := range t.dirs(path) {
+		gone = t.l.rmdir(d) == nil || gone // fails while other slots are in it
+	}
+	if gone {
+		t.spent[path] += used
+	}
+}
+
+func (g *Group) String() string { return g.t.root + "/" + g.path }
+

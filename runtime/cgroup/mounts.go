@@ -84,6 +84,9 @@ func (m mount) rel(group string) (string, bool) {
 
 // dir is where the group is; one that the mount does not show becomes its top.
 func (m mount) dir(group string) string {
-	rest, _ := m.rel(group)
+	rest, ok := m.rel(group)
+	if !ok {
+		return m.point
+	}
 	return filepath.Join(m.point, rest)
 }

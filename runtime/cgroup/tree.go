@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,8 +19,8 @@ import (
 type Class int
 
 const (
-	BE Class = iota
-	LC
+	BE Class = iota // best-effort
+	LC              // latency-critical
 )
 
 func (c Class) branch() string {
@@ -35,332 +33,308 @@ func (c Class) branch() string {
 // Config of a node's tree.
 type Config struct {
 	Layout Layout
-	Root   string // directory below the layout's; default "sigma"
-	Node   string
+	Root   string // "sigma" (the default) or "sigma-…", below the layout's directories
+	Node   string // unique among the nodes of a machine
 	Logger *slog.Logger
 }
 
 // Tree is one node's part of the machine's groups.
 type Tree struct {
-	cfg    Config
-	mu     sync.Mutex
-	mcpu   map[string]int // weight by group path, LC
-	joined []int          // pids to move out again at Close
+	l    Layout
+	root string
+	node string
+	log  *slog.Logger
+	lock *os.File // on the sys group; Close ends it
+
+	mu     sync.Mutex               // orders making and removing groups, and what follows
+	mcpu   map[string]int           // reserved below each LC group, by path
+	spent  map[string]time.Duration // CPU of realm groups removed so far, by path
+	beMem  int64
+	closed bool
 }
 
-var nameRule = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
-
-// Open makes the branches and the node's groups in them.
-func Open(cfg Config) (*Tree, error) {
-	if cfg.Root == "" {
-		cfg.Root = "sigma"
+// Open makes the branches and the node's groups in them. It fails if the node
+// lives already; what a dead one left is taken over, so Clean first.
+func Open(cfg Config) (_ *Tree, err error) {
+	root, err := rootName(cfg.Root)
+	if err != nil {
+		return nil, err
 	}
-	for _, n := range []string{cfg.Root, cfg.Node} {
-		if !nameRule.MatchString(n) {
-			return nil, fmt.Errorf("cgroup: %q cannot name a group; use a-z, 0-9 and -", n)
-		}
+	if err := checkName("node", cfg.Node); err != nil {
+		return nil, err
 	}
-	t := &Tree{cfg: cfg, mcpu: make(map[string]int)}
-	for _, b := range []string{"sys", "lc", "be"} {
-		if err := t.mkdir(b + "/" + cfg.Node); err != nil {
-			t.Close()
+	t := &Tree{
+		l: cfg.Layout, root: root, node: cfg.Node, log: cfg.Logger,
+		mcpu: make(map[string]int), spent: make(map[string]time.Duration), beMem: Unlimited,
+	}
+	if t.log == nil {
+		t.log = slog.New(slog.DiscardHandler)
+	}
+	if t.lock, err = t.claim(); err != nil {
+		return nil, err
+	}
+	undo := cleanup.Make(func() { t.Close() })
+	defer undo.Clean()
+	if err := t.vacate(); err != nil {
+		return nil, err
+	}
+	for _, b := range branches {
+		if err := t.make(t.top(b)); err != nil {
 			return nil, err
 		}
 	}
-	if err := t.write("cpu", "be", "cpu.idle", "1"); err != nil {
-		t.setWeight("be", 2)
+	if err := t.setIdle(); err != nil {
+		return nil, err
 	}
+	// A new group weighs as much as 1000 mCPU, which nobody has reserved yet.
+	if err := t.setWeight(t.top("lc"), 0); err != nil {
+		return nil, err
+	}
+	if err := t.l.balance(t.root); err != nil {
+		return nil, err
+	}
+	undo.Release()
 	return t, nil
 }
 
+// top is the path of the node's group in a branch.
+func (t *Tree) top(branch string) string { return branch + "/" + t.node }
+
 // dirs are the directories of a group, one per hierarchy.
-func (t *Tree) dirs(path string) map[string]string {
-	out := make(map[string]string, len(t.cfg.Layout.Dirs))
-	for c, d := range t.cfg.Layout.Dirs {
-		out[c] = filepath.Join(d, t.cfg.Root, path)
+func (t *Tree) dirs(path string) []string {
+	out := t.l.bases()
+	for i, d := range out {
+		out[i] = filepath.Join(d, t.root, path)
 	}
 	return out
 }
 
-func (t *Tree) v2() bool { return t.cfg.Layout.Version == V2 }
+// dir is the directory that has a group's files of one controller, and whether
+// they are those of v2.
+func (t *Tree) dir(controller, path string) (string, bool) {
+	d, v2 := t.l.at(controller)
+	return filepath.Join(d, t.root, path), v2
+}
 
-// mkdir makes a group and those above it, controllers enabled.
-func (t *Tree) mkdir(path string) error {
-	for _, d := range t.dirs(path) {
-		if err := os.MkdirAll(d, 0o755); err != nil {
-			return fmt.Errorf("cgroup: %w", err)
+// claim makes the node's sys group and locks it for as long as the node lives.
+// The group holds processes, so it needs no controllers enabled.
+func (t *Tree) claim() (*os.File, error) {
+	for try := 0; ; try++ {
+		var err error
+		for _, base := range t.l.bases() {
+			if err = t.mkdirs(base, t.top("sys")); err != nil {
+				break
+			}
+		}
+		var f *os.File
+		if err == nil {
+			f, err = t.l.lockNode(t.root, t.node)
+		}
+		if err == nil || !vanished(err) || try == attempts {
+			return f, err
 		}
 	}
-	if !t.v2() {
+}
+
+// attempts to make a group while other nodes remove what is above it. They do
+// that once, when they leave; a few in a row are bad luck, so many are not.
+const attempts = 100
+
+// vanished reports whether a group went away under us.
+func vanished(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV)
+}
+
+// make makes a group and those above it, with controllers enabled.
+func (t *Tree) make(path string) error {
+	for try := 0; ; try++ {
+		var err error
+		for _, base := range t.l.bases() {
+			if err = t.mkdirs(base, path); err != nil {
+				break
+			}
+		}
+		// Once the group is there, nobody can remove those above it.
+		if err == nil {
+			err = t.enable(path)
+		}
+		if err == nil || !vanished(err) || try == attempts {
+			return err
+		}
+	}
+}
+
+func (t *Tree) mkdirs(base, path string) error {
+	dir := filepath.Join(base, t.root)
+	for _, next := range append(strings.Split(path, "/"), "") {
+		if err := t.l.mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("cgroup: making %s: %w", dir, err)
+		}
+		dir = filepath.Join(dir, next)
+	}
+	return nil
+}
+
+// enable gives the controllers of v2 to every group on the way to path.
+func (t *Tree) enable(path string) error {
+	list := t.l.v2Controllers()
+	if len(list) == 0 {
 		return nil
 	}
-	base := t.cfg.Layout.Dirs[""]
-	above := base
-	for _, p := range append([]string{t.cfg.Root}, strings.Split(path, "/")...) {
-		err := os.WriteFile(filepath.Join(above, "cgroup.subtree_control"), []byte("+cpu +memory +pids"), 0o644)
-		if err != nil {
-			return fmt.Errorf("cgroup: enabling controllers in %s: %w", above, err)
+	base := t.l.Dirs[""]
+	dir := base
+	for _, next := range append([]string{t.root}, strings.Split(path, "/")...) {
+		if err := write(dir, "cgroup.subtree_control", "+"+strings.Join(list, " +")); err != nil {
+			return err
 		}
-		above = filepath.Join(above, p)
+		dir = filepath.Join(dir, next)
 	}
 	return nil
 }
 
-// file is the path of a controller's file in a group.
-func (t *Tree) file(controller, group, name string) string {
-	if t.v2() {
-		controller = ""
+// vacate moves sigmad's own processes out of the v2 group to build in, since no
+// controllers can be enabled below a group that holds processes.
+func (t *Tree) vacate() error {
+	base, ok := t.l.Dirs[""]
+	if !ok || base != t.l.own[""] {
+		return nil
 	}
-	return filepath.Join(t.cfg.Layout.Dirs[controller], t.cfg.Root, group, name)
+	if _, err := os.Stat(filepath.Join(base, "cgroup.type")); err != nil {
+		return nil // the machine's root, which may hold processes
+	}
+	for range attempts { // they may fork meanwhile
+		pids, err := procs(base)
+		if err != nil || len(pids) == 0 {
+			return err
+		}
+		for _, pid := range pids {
+			if err := t.JoinSys(pid); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return err
+			}
+		}
+	}
+	return fmt.Errorf("cgroup: processes keep appearing in %s", base)
 }
 
-func (t *Tree) write(controller, group, name, value string) error {
-	f, err := os.OpenFile(t.file(controller, group, name), os.O_WRONLY, 0)
-	if err != nil {
-		return fmt.Errorf("cgroup: %w", err)
-	}
-	defer f.Close()
-	if _, err := f.WriteString(value); err != nil {
-		return fmt.Errorf("cgroup: writing %s: %w", value, err)
-	}
-	return nil
-}
-
-func (t *Tree) read(controller, group, name string) (string, error) {
-	b, err := os.ReadFile(t.file(controller, group, name))
-	if err != nil {
-		return "", fmt.Errorf("cgroup: %w", err)
-	}
-	return strings.TrimSpace(string(b)), nil
-}
-
-func (t *Tree) readInt(controller, group, name string) (int64, error) {
-	s, err := t.read(controller, group, name)
-	if err != nil {
-		return 0, err
-	}
-	return strconv.ParseInt(s, 10, 64)
-}
-
-// setWeight gives a group a share in proportion to mcpu.
-func (t *Tree) setWeight(group string, mcpu int) error {
-	if t.v2() {
-		return t.write("cpu", group, "cpu.weight", strconv.Itoa(min(max(mcpu/10, 1), 10000)))
-	}
-	return t.write("cpu", group, "cpu.shares", strconv.Itoa(min(max(mcpu*1024/1000, 2), 262144)))
-}
+// JoinSys moves sigmad or a helper into the node's sys group. Close moves
+// whatever is there back to where sigmad came from.
+func (t *Tree) JoinSys(pid int) error { return t.add(t.top("sys"), pid) }
 
 // add moves a process into a group of every hierarchy.
-func (t *Tree) add(group string, pid int) error {
-	for _, d := range t.dirs(group) {
-		if err := os.WriteFile(filepath.Join(d, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0o644); err != nil {
-			return fmt.Errorf("cgroup: moving process %d: %w", pid, err)
+func (t *Tree) add(path string, pid int) error {
+	for _, d := range t.dirs(path) {
+		if err := write(d, "cgroup.procs", fmt.Sprint(pid)); err != nil {
+			return fmt.Errorf("moving process %d: %w", pid, err)
 		}
 	}
 	return nil
 }
 
-// JoinSys moves sigmad or a helper of its into sys; Close moves it out again.
-func (t *Tree) JoinSys(pid int) error {
-	t.mu.Lock()
-	t.joined = append(t.joined, pid)
-	t.mu.Unlock()
-	return t.add("sys/"+t.cfg.Node, pid)
-}
-
-// NewGroup makes the group of a slot.
+// NewGroup makes the group of a slot, and its realm's if it is the first there.
 func (t *Tree) NewGroup(class Class, realm, slot string) (*Group, error) {
-	if !nameRule.MatchString(realm) || !nameRule.MatchString(slot) {
-		return nil, fmt.Errorf("cgroup: %q/%q cannot name a group", realm, slot)
-	}
-	up := class.branch() + "/" + t.cfg.Node + "/" + realm
-	g := &Group{t: t, path: up + "/" + slot, realm: up, class: class}
-	undo := cleanup.Make(func() { g.Close() })
-	defer undo.Clean()
-	t.mu.Lock()
-	err := t.mkdir(g.path)
-	t.mu.Unlock()
-	if err != nil {
+	if err := checkName("realm", realm); err != nil {
 		return nil, err
+	}
+	if err := checkName("slot", slot); err != nil {
+		return nil, err
+	}
+	up := t.top(class.branch()) + "/" + realm
+	g := &Group{t: t, path: up + "/" + slot, realm: up, class: class, memory: Unlimited, pids: Unlimited}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return nil, fmt.Errorf("cgroup: making %s: the tree is closed", g.path)
+	}
+	if dir, _ := t.dir("pids", g.path); exists(dir) {
+		return nil, fmt.Errorf("cgroup: making %s: it exists", dir)
+	}
+	undo := cleanup.Make(func() { g.remove() })
+	defer undo.Clean()
+	if err := t.make(g.path); err != nil {
+		return nil, err
+	}
+	if class == LC {
+		if err := errors.Join(t.setWeight(g.path, 0), t.setWeight(up, t.mcpu[up])); err != nil {
+			return nil, err
+		}
 	}
 	undo.Release()
 	return g, nil
 }
 
-// RealmCPU is the CPU time a realm's slots used on this node since its first.
-func (t *Tree) RealmCPU(realm string) (sum time.Duration, err error) {
-	for _, b := range []string{"lc/", "be/"} {
-		d, err := t.cpu(b + t.cfg.Node + "/" + realm)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+func exists(dir string) bool {
+	_, err := os.Lstat(dir)
+	return err == nil
+}
+
+// RealmCPU is the CPU time that a realm's slots used since the tree was opened.
+func (t *Tree) RealmCPU(realm string) (time.Duration, error) {
+	if err := checkName("realm", realm); err != nil {
+		return 0, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var sum time.Duration
+	for _, c := range []Class{LC, BE} {
+		path := t.top(c.branch()) + "/" + realm
+		used, err := t.cpuTime(path)
+		if err != nil && !vanished(err) {
 			return 0, err
 		}
-		sum += d
+		sum += used + t.spent[path]
 	}
 	return sum, nil
 }
 
-func (t *Tree) cpu(group string) (time.Duration, error) {
-	if !t.v2() {
-		n, err := t.readInt("cpuacct", group, "cpuacct.usage")
-		return time.Duration(n), err
+func (t *Tree) cpuTime(path string) (time.Duration, error) {
+	if dir, v2 := t.dir("cpu", path); v2 {
+		n, err := field(dir, "cpu.stat", "usage_usec")
+		return time.Duration(n) * time.Microsecond, err
 	}
-	s, err := t.read("", group, "cpu.stat")
-	return time.Duration(field(s, "usage_usec")) * time.Microsecond, err
+	dir, _ := t.dir("cpuacct", path)
+	n, err := readInt(dir, "cpuacct.usage")
+	return time.Duration(n), err
 }
 
-// field finds "name value" in a flat keyed file.
-func field(s, name string) int64 {
-	for _, line := range strings.Split(s, "\n") {
-		if k, v, ok := strings.Cut(line, " "); ok && k == name {
-			n, _ := strconv.ParseInt(strings.TrimSpace(v), 10, 64)
-			return n
-		}
-	}
-	return 0
-}
-
-// SetBEMemory bounds all best-effort procs of the node, bytes.
+// SetBEMemory bounds all best-effort procs of the node together, bytes; see
+// Group.SetMemory.
 func (t *Tree) SetBEMemory(bytes int64) error {
-	return t.setMemory("be/"+t.cfg.Node, bytes)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.beMem == bytes {
+		return nil
+	}
+	if err := t.setMemory(t.top("be"), bytes); err != nil {
+		return err
+	}
+	t.beMem = bytes
+	return nil
 }
 
-func (t *Tree) setMemory(group string, n int64) error {
-	v := strconv.FormatInt(n, 10)
-	if t.v2() {
-		t.write("memory", group, "memory.swap.max", "0")
-		return t.write("memory", group, "memory.max", v)
-	}
-	// memory.limit ≤ memsw.limit must hold at every moment.
-	err := t.write("memory", group, "memory.limit_in_bytes", v)
-	if errors.Is(err, syscall.EINVAL) {
-		t.write("memory", group, "memory.memsw.limit_in_bytes", v)
-		err = t.write("memory", group, "memory.limit_in_bytes", v)
-	}
-	if errors.Is(err, syscall.EBUSY) {
-		t.write("memory", group, "memory.force_empty", "0")
-		err = t.write("memory", group, "memory.limit_in_bytes", v)
-	}
-	return err
-}
-
-// Close removes the node's groups and, where it was the last, the shared ones.
+// Close removes the node's groups and, where it is the last, the shared ones.
+// Procs should have ended: whatever still runs in slots is killed. Processes in
+// sys go back to where sigmad was started. A second call does nothing.
 func (t *Tree) Close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, pid := range t.joined {
-		for _, d := range t.cfg.Layout.Dirs {
-			os.WriteFile(filepath.Join(d, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0o644)
-		}
+	if t.closed {
+		return nil
 	}
-	t.joined = nil
-	return remove(t.cfg.Layout, t.cfg.Root, t.cfg.Node)
-}
-
-// Clean ends whatever is left in an earlier run's groups and removes them.
-func Clean(l Layout, root, node string) error {
-	if root == "" {
-		root = "sigma"
-	}
-	for _, b := range []string{"lc", "be"} {
-		for _, d := range l.Dirs {
-			if err := killTree(filepath.Join(d, root, b, node)); err != nil {
-				return err
-			}
-		}
-	}
-	return remove(l, root, node)
-}
-
-// Nodes lists the nodes that have groups.
-func Nodes(l Layout, root string) ([]string, error) {
-	seen := make(map[string]bool)
-	var out []string
-	for _, d := range l.Dirs {
-		for _, b := range []string{"sys", "lc", "be"} {
-			list, err := os.ReadDir(filepath.Join(d, root, b))
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, err
-			}
-			for _, e := range list {
-				if e.IsDir() && !seen[e.Name()] {
-					seen[e.Name()] = true
-					out = append(out, e.Name())
-				}
-			}
-		}
-	}
-	return out, nil
-}
-
-func remove(l Layout, root, node string) error {
+	t.closed = true
+	defer t.lock.Close()
 	var errs []error
-	for _, d := range l.Dirs {
-		for _, b := range []string{"sys", "lc", "be"} {
-			errs = append(errs, rmTree(filepath.Join(d, root, b, node)))
-			os.Remove(filepath.Join(d, root, b)) // fails while another node is there
+	for _, b := range []string{"lc", "be"} {
+		for _, d := range t.dirs(t.top(b)) {
+			if pids := below(d); len(pids) > 0 {
+				t.log.Warn("processes are left in a node's cgroup; killing them", "group", d, "pids", pids)
+				errs = append(errs, killTree(d, nil))
+			}
 		}
-		os.Remove(filepath.Join(d, root))
+		errs = append(errs, t.l.removeNode(t.root, b, t.node))
 	}
+	for _, d := range t.l.bases() {
+		errs = append(errs, t.l.moveOut(d, t.root, t.node))
+	}
+	errs = append(errs, t.l.removeNode(t.root, "sys", t.node), t.l.removeShared(t.root))
 	return errors.Join(errs...)
-}
-
-// rmTree removes a group and those below it.
-func rmTree(dir string) error {
-	list, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	for _, e := range list {
-		if e.IsDir() {
-			if err := rmTree(filepath.Join(dir, e.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	return rmdir(dir)
-}
-
-// rmdir waits a little for processes that are dead and not yet reaped.
-func rmdir(dir string) error {
-	for wait := time.Millisecond; ; wait *= 2 {
-		err := syscall.Rmdir(dir)
-		if err == nil || err == syscall.ENOENT {
-			return nil
-		}
-		if err != syscall.EBUSY || wait > time.Second {
-			pids, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-			return fmt.Errorf("cgroup: removing %s (processes %q): %w", dir, strings.Fields(string(pids)), err)
-		}
-		time.Sleep(wait)
-	}
-}
-
-// killTree ends every process in a group and below.
-func killTree(dir string) error {
-	list, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	for _, e := range list {
-		if e.IsDir() {
-			if err := killTree(filepath.Join(dir, e.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	for end := time.Now().Add(2 * time.Second); ; {
-		b, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-		if err != nil || len(b) == 0 {
-			return nil
-		}
-		for _, s := range strings.Fields(string(b)) {
-			if pid, err := strconv.Atoi(s); err == nil && pid > 0 && pid != os.Getpid() {
-				syscall.Kill(pid, syscall.SIGKILL)
-			}
-		}
-		if time.Now().After(end) {
-			return fmt.Errorf("cgroup: %s still has processes %q after SIGKILL", dir, strings.Fields(string(b)))
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
 }

@@ -291,8 +291,9 @@ __attribute__((used)) void init_main(void) {
 	/* 3 and 4 must be free for the procs: our own sockets move up first. */
 	sys3(SYS_fcntl, 3, F_DUPFD_CLOEXEC, CTL);
 	sys3(SYS_fcntl, 4, F_DUPFD_CLOEXEC, START);
-	sys1(SYS_close, 3);
-	sys1(SYS_close, 4);
+	/* Nothing that sigmad itself inherited may come through. */
+	must(S_CONFIG, sys3(SYS_close_range, 3, CTL - 1, 0));
+	must(S_CONFIG, sys3(SYS_close_range, START + 1, ~0U, 0));
 
 	struct config *c = (struct config *)cfgbuf;
 	i64 n = must(S_CONFIG, recv(CTL, cfgbuf, sizeof cfgbuf, fds, 2));

@@ -17,7 +17,7 @@ enum {
 	SYS_prctl = 157, SYS_mount = 165, SYS_umount2 = 166, SYS_sethostname = 170,
 	SYS_clock_gettime = 228, SYS_exit_group = 231, SYS_openat = 257, SYS_unshare = 272,
 	SYS_ppoll = 271, SYS_prlimit64 = 302, SYS_setns = 308, SYS_seccomp = 317, SYS_execveat = 322,
-	SYS_landlock_create_ruleset = 444, SYS_landlock_add_rule = 445,
+	SYS_close_range = 436, SYS_landlock_create_ruleset = 444, SYS_landlock_add_rule = 445,
 	SYS_landlock_restrict_self = 446,
 };
 static inline i64 sys6(i64 n, i64 a, i64 b, i64 c, i64 d, i64 e, i64 f) {
@@ -39,7 +39,7 @@ enum {
 	SYS_pivot_root = 41, SYS_prctl = 167, SYS_mount = 40, SYS_umount2 = 39,
 	SYS_sethostname = 161, SYS_clock_gettime = 113, SYS_exit_group = 94, SYS_openat = 56,
 	SYS_unshare = 97, SYS_ppoll = 73, SYS_prlimit64 = 261, SYS_setns = 268, SYS_seccomp = 277,
-	SYS_execveat = 281, SYS_landlock_create_ruleset = 444, SYS_landlock_add_rule = 445,
+	SYS_execveat = 281, SYS_close_range = 436, SYS_landlock_create_ruleset = 444, SYS_landlock_add_rule = 445,
 	SYS_landlock_restrict_self = 446,
 };
 static inline i64 sys6(i64 n, i64 a, i64 b, i64 c, i64 d, i64 e, i64 f) {

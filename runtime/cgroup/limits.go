@@ -1,0 +1,82 @@
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"syscall"
+)
+
+// Unlimited takes a limit off.
+const Unlimited = -1
+
+func limit(n int64, unlimited string) string {
+	if n < 0 {
+		return unlimited
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+// setMemory bounds a group. Lowering never kills: it fails with EBUSY where
+// what is in use does not fit.
+func (t *Tree) setMemory(path string, n int64) error {
+	dir, v2 := t.dir("memory", path)
+	set := setMemoryV1
+	if v2 {
+		set = setMemoryV2
+	}
+	if err := set(dir, n); err != nil {
+		return fmt.Errorf("memory limit of %s: %w", path, err)
+	}
+	return nil
+}
+
+func setMemoryV1(dir string, n int64) error {
+	const name, withSwap = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
+	v := limit(n, "-1")
+	err := write(dir, name, v)
+	if errors.Is(err, syscall.EINVAL) {
+		// memory alone may never be allowed more than memory and swap.
+		if e := write(dir, withSwap, v); e != nil && !errors.Is(e, fs.ErrNotExist) {
+			return e
+		}
+		err = write(dir, name, v)
+	}
+	if errors.Is(err, syscall.EBUSY) {
+		// Failing to drop everything is fine if enough was dropped.
+		write(dir, "memory.force_empty", "0")
+		err = write(dir, name, v)
+	}
+	if err != nil {
+		return err
+	}
+	// No swap beside it. Kernels without swap accounting do not have the file.
+	if err := write(dir, withSwap, v); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func setMemoryV2(dir string, n int64) error {
+	if err := write(dir, "memory.swap.max", "0"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if n >= 0 {
+		// Here the kernel would kill to get below a new limit.
+		used, err := readInt(dir, "memory.current")
+		if err != nil {
+			return err
+		}
+		if used > n {
+			write(dir, "memory.reclaim", strconv.FormatInt(used-n, 10)) // Linux 5.19; EAGAIN if less was dropped
+			if used, err = readInt(dir, "memory.current"); err != nil {
+				return err
+			}
+		}
+		if used > n {
+			return fmt.Errorf("cgroup: %s uses %d bytes, more than %d: %w", dir, used, n, syscall.EBUSY)
+		}
+	}
+	return write(dir, "memory.max", limit(n, "max"))
+}

@@ -1,0 +1,238 @@
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// dying is how long killed processes may take to leave their group.
+const dying = 2 * time.Second
+
+// Nodes lists the nodes that have groups, dead or alive.
+func Nodes(l Layout, root string) ([]string, error) {
+	root, err := rootName(root)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, base := range l.bases() {
+		for _, b := range branches {
+			names, err := subdirs(filepath.Join(base, root, b))
+			if err != nil && !vanished(err) {
+				return nil, err
+			}
+			out = append(out, names...)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}
+
+// Alive reports whether a node's tree is open in some process.
+func Alive(l Layout, root, node string) (bool, error) {
+	root, err := rootName(root)
+	if err != nil {
+		return false, err
+	}
+	f, err := l.lockNode(root, node)
+	switch {
+	case err == nil:
+		return false, f.Close()
+	case errors.Is(err, errAlive):
+		return true, nil
+	case vanished(err):
+		return false, nil
+	}
+	return false, err
+}
+
+// Clean kills whatever a dead node left in its groups and removes them. The
+// caller and its ancestors are moved out instead. A node that lives is an error.
+func Clean(l Layout, root, node string) error {
+	root, err := rootName(root)
+	if err != nil {
+		return err
+	}
+	if err := checkName("node", node); err != nil {
+		return err
+	}
+	f, err := l.lockNode(root, node)
+	if err != nil && !vanished(err) {
+		return err
+	}
+	defer f.Close() // nil where there is no sys group; that is fine
+	spare := lineage()
+	var errs []error
+	for _, b := range branches {
+		for _, base := range l.bases() {
+			dir := filepath.Join(base, root, b, node)
+			for _, pid := range below(dir) {
+				if slices.Contains(spare, pid) {
+					errs = append(errs, write(l.ownDir(base), "cgroup.procs", strconv.Itoa(pid)))
+				}
+			}
+			errs = append(errs, killTree(dir, spare))
+		}
+		errs = append(errs, l.removeNode(root, b, node))
+	}
+	errs = append(errs, l.removeShared(root), l.balance(root))
+	return errors.Join(errs...)
+}
+
+var errAlive = errors.New("a node of that name runs on this machine")
+
+// lockNode takes the lock that says that the node is alive; closing gives it
+// back. Without a sys group the error is fs.ErrNotExist.
+func (l Layout) lockNode(root, node string) (*os.File, error) {
+	base, _ := l.at("cpu")
+	f, err := os.Open(filepath.Join(base, root, "sys", node))
+	if err != nil {
+		return nil, fmt.Errorf("cgroup: %w", err)
+	}
+	if err := flock(f, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if err == unix.EWOULDBLOCK {
+			err = errAlive
+		}
+		return nil, fmt.Errorf("cgroup: locking %s: %w", f.Name(), err)
+	}
+	return f, nil
+}
+
+// lineage is this process and its ancestors.
+func lineage() (out []int) {
+	for pid := os.Getpid(); pid > 0; pid = parent(pid) {
+		out = append(out, pid)
+	}
+	return out
+}
+
+// moveOut empties a node's sys group in one hierarchy into the group where
+// sigmad was started.
+func (l Layout) moveOut(base, root, node string) error {
+	dir, to := filepath.Join(base, root, "sys", node), l.ownDir(base)
+	if to == l.Dirs[""] {
+		l.disable(root) // or it may not hold processes again
+	}
+	var last error
+	for range attempts { // they may fork meanwhile
+		pids, err := procs(dir)
+		if err != nil {
+			if vanished(err) {
+				err = nil
+			}
+			return err
+		}
+		if len(pids) == 0 {
+			return nil
+		}
+		for _, pid := range pids {
+			if err := write(to, "cgroup.procs", strconv.Itoa(pid)); err != nil && !errors.Is(err, syscall.ESRCH) {
+				last = fmt.Errorf("moving process %d out of %s: %w", pid, dir, err)
+			}
+		}
+	}
+	return last
+}
+
+// disable takes the controllers of v2 back where no other node needs them.
+func (l Layout) disable(root string) {
+	base := l.Dirs[""]
+	for _, d := range []string{"sys", "lc", "be", "", ".."} {
+		for _, c := range l.v2Controllers() {
+			write(filepath.Join(base, root, d), "cgroup.subtree_control", "-"+c)
+		}
+	}
+}
+
+// removeNode removes a node's groups in one branch.
+func (l Layout) removeNode(root, branch, node string) error {
+	var errs []error
+	for _, base := range l.bases() {
+		errs = append(errs, l.rmTree(filepath.Join(base, root, branch, node)))
+	}
+	return errors.Join(errs...)
+}
+
+// removeShared removes the branches and the root unless another node is there,
+// whose share of the CPU is then set anew.
+func (l Layout) removeShared(root string) error {
+	for _, base := range l.bases() {
+		for _, b := range branches {
+			l.rmdir(filepath.Join(base, root, b))
+		}
+		l.rmdir(filepath.Join(base, root))
+	}
+	return l.balance(root)
+}
+
+// rmTree removes a group and those below it.
+func (l Layout) rmTree(dir string) error {
+	names, err := subdirs(dir)
+	if vanished(err) {
+		return nil
+	}
+	errs := []error{err}
+	for _, n := range names {
+		errs = append(errs, l.rmTree(filepath.Join(dir, n)))
+	}
+	return errors.Join(append(errs, l.rmdirWait(dir))...)
+}
+
+// rmdirWait removes a group, waiting a little for processes that are dying.
+func (l Layout) rmdirWait(dir string) error {
+	end := time.Now().Add(dying)
+	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
+		err := l.rmdir(dir)
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if !errors.Is(err, syscall.EBUSY) || time.Now().After(end) {
+			return fmt.Errorf("cgroup: removing %s, which holds processes %v: %w", dir, below(dir), err)
+		}
+		time.Sleep(wait)
+	}
+}
+
+// below are the processes in a group and in those below it.
+func below(dir string) []int {
+	out, _ := procs(dir)
+	names, _ := subdirs(dir)
+	for _, n := range names {
+		out = append(out, below(filepath.Join(dir, n))...)
+	}
+	return out
+}
+
+// killTree ends every process in a group and below, but for those to spare, and
+// waits until they have left.
+func killTree(dir string, spare []int) error {
+	spared := func(pid int) bool { return slices.Contains(spare, pid) }
+	end := time.Now().Add(dying)
+	for wait := time.Millisecond; ; wait = min(2*wait, 20*time.Millisecond) {
+		pids := slices.DeleteFunc(below(dir), spared)
+		if len(pids) == 0 {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("cgroup: killing %s: processes %v are still there after %v", dir, pids, dying)
+		}
+		// cgroup.kill is v2's (Linux 5.14) and leaves no chance to fork. One that
+		// is to be spared has been moved out, unless that failed.
+		if slices.ContainsFunc(below(dir), spared) || write(dir, "cgroup.kill", "1") != nil {
+			for _, pid := range pids {
+				syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+		time.Sleep(wait)
+	}
+}

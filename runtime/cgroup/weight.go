@@ -1,0 +1,101 @@
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// weightFile names the file and puts mCPU on its scale. A group starts with
+// 1024 shares or weight 100; both count as one CPU here.
+func weightFile(v2 bool, mcpu int) (name string, weight int) {
+	if v2 {
+		return "cpu.weight", min(max((mcpu+5)/10, 1), 10000)
+	}
+	return "cpu.shares", min(max(mcpu*1024/1000, 2), 262144)
+}
+
+// setWeight gives a group a share in proportion to mcpu.
+func (t *Tree) setWeight(path string, mcpu int) error {
+	dir, v2 := t.dir("cpu", path)
+	name, w := weightFile(v2, mcpu)
+	return write(dir, name, strconv.Itoa(w))
+}
+
+// setIdle makes the be branch run only when nothing else wants to. It is set
+// once the node's own group holds the branch in place.
+func (t *Tree) setIdle() error {
+	dir, _ := t.dir("cpu", "be")
+	err := write(dir, "cpu.idle", "1")
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	t.log.Warn("the kernel has no idle class for cgroups (Linux 5.15); best-effort procs get the smallest weight instead")
+	return t.setWeight("be", 0)
+}
+
+// reserve adds diff to an LC group and all above it. t.mu must be held.
+func (t *Tree) reserve(path string, diff int) error {
+	var errs []error
+	for up := path; strings.Contains(up, "/"); up = filepath.Dir(up) {
+		t.mcpu[up] += diff
+		errs = append(errs, t.setWeight(up, t.mcpu[up]))
+		if t.mcpu[up] == 0 {
+			delete(t.mcpu, up)
+		}
+	}
+	return errors.Join(append(errs, t.l.balance(t.root))...)
+}
+
+// balance makes the lc branch weigh what its nodes weigh together. They may be
+// in different processes, so it is done under a lock on the branch.
+func (l Layout) balance(root string) error {
+	base, v2 := l.at("cpu")
+	lc := filepath.Join(base, root, "lc")
+	d, err := os.Open(lc)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // the last node has left
+	}
+	if err != nil {
+		return fmt.Errorf("cgroup: %w", err)
+	}
+	defer d.Close()
+	if err := flock(d, unix.LOCK_EX); err != nil {
+		return fmt.Errorf("cgroup: locking %s: %w", lc, err)
+	}
+	nodes, err := subdirs(lc)
+	if err != nil && !vanished(err) {
+		return err
+	}
+	name, sum := weightFile(v2, 0)
+	for _, n := range nodes {
+		if w, err := readInt(filepath.Join(lc, n), name); err == nil { // else it has just left
+			sum += int(w)
+		}
+	}
+	limit := 262144
+	if v2 {
+		limit = 10000
+	}
+	if err := write(lc, name, strconv.Itoa(min(sum, limit))); err != nil && !vanished(err) {
+		return err
+	}
+	return nil
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), how); err != unix.EINTR {
+			return err
+		}
+	}
+}
