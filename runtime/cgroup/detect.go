@@ -95,7 +95,7 @@ func (l *Layout) placeV2(u mount, group string, controllers []string, ours func(
 	}
 	l.Dirs[""] = dir
 	if c := lacking(dir, controllers); len(c) > 0 {
-		return fmt.Errorf("cgroup: no %s controller: v1 does not have it mounted and %s/cgroup.controllers does not list it; boot with cgroup_enable=%[1]s or, in a container, enable it in the groups above (echo +%s >> cgroup.subtree_control)", strings.Join(c, ", "), dir, c[0])
+		return fmt.Errorf("cgroup: no %s controller: v1 does not have it mounted and %s/cgroup.controllers does not list it; boot with cgroup_enable=%[1]s or, in a container, enable it in the groups above (echo +%[3]s >> cgroup.subtree_control)", strings.Join(c, ", "), dir, c[0])
 	}
 	// Only groups below the machine's root have a type: a container's top looks
 	// like a root and is none.

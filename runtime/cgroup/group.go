@@ -186,4 +186,3 @@ func (t *Tree) removeRealm(path string) {
 }
 
 func (g *Group) String() string { return g.t.root + "/" + g.path }
-

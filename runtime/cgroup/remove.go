@@ -84,7 +84,7 @@ func Clean(l Layout, root, node string) error {
 		}
 		errs = append(errs, l.removeNode(root, b, node))
 	}
-	errs = append(errs, l.removeShared(root), l.balance(root))
+	errs = append(errs, l.removeShared(root))
 	return errors.Join(errs...)
 }
 
@@ -121,7 +121,10 @@ func lineage() (out []int) {
 func (l Layout) moveOut(base, root, node string) error {
 	dir, to := filepath.Join(base, root, "sys", node), l.ownDir(base)
 	if to == l.Dirs[""] {
-		l.disable(root) // or it may not hold processes again
+		// No group may hold processes while its children have controllers.
+		if others, err := Nodes(l, root); err == nil && (len(others) == 0 || slices.Equal(others, []string{node})) {
+			l.disable(root)
+		}
 	}
 	var last error
 	for range attempts { // they may fork meanwhile
@@ -144,7 +147,7 @@ func (l Layout) moveOut(base, root, node string) error {
 	return last
 }
 
-// disable takes the controllers of v2 back where no other node needs them.
+// disable takes the controllers of v2 back when no other node needs them.
 func (l Layout) disable(root string) {
 	base := l.Dirs[""]
 	for _, d := range []string{"sys", "lc", "be", "", ".."} {

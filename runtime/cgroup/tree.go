@@ -46,10 +46,12 @@ type Tree struct {
 	log  *slog.Logger
 	lock *os.File // on the sys group; Close ends it
 
+	beMu  sync.Mutex // not mu: lowering a limit takes as long as dropping the pages
+	beMem int64
+
 	mu     sync.Mutex               // orders making and removing groups, and what follows
 	mcpu   map[string]int           // reserved below each LC group, by path
 	spent  map[string]time.Duration // CPU of realm groups removed so far, by path
-	beMem  int64
 	closed bool
 }
 
@@ -299,8 +301,8 @@ func (t *Tree) cpuTime(path string) (time.Duration, error) {
 // SetBEMemory bounds all best-effort procs of the node together, bytes; see
 // Group.SetMemory.
 func (t *Tree) SetBEMemory(bytes int64) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.beMu.Lock()
+	defer t.beMu.Unlock()
 	if t.beMem == bytes {
 		return nil
 	}
