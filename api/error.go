@@ -22,6 +22,14 @@ const (
 	Deadline    Kind = "deadline"    // the caller's time ran out
 	Internal    Kind = "internal"    // our defect
 	Unsupported Kind = "unsupported" // this kernel or build lacks something
+
+	// Of names and files.
+	Conflict Kind = "conflict"       // a condition on version or fence does not hold
+	NotDir   Kind = "not directory"  // a step of the path is no directory
+	IsDir    Kind = "is directory"   // a file was wanted
+	NotEmpty Kind = "not empty"      // only an empty directory can be removed
+	TooOld   Kind = "too old"        // what was asked for is forgotten; list again
+	Loop     Kind = "too many links" // more than 32 links in one path
 )
 
 // Error says which operation failed on which subject, and why. Seen from
