@@ -48,6 +48,7 @@ type Config struct {
 type Maker struct {
 	cfg     Config
 	program *os.File
+	nowhere *nowhere
 	next    atomic.Uint64
 
 	mu   sync.Mutex
@@ -74,15 +75,24 @@ func NewMaker(cfg Config) (*Maker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("slot: %w", err)
 	}
-	m := &Maker{cfg: cfg, program: ro}
+	away, err := enterNowhere()
+	if err != nil {
+		ro.Close()
+		return nil, err
+	}
+	m := &Maker{cfg: cfg, program: ro, nowhere: away}
 	for i := cfg.UIDCount; i > 0; i-- {
 		m.uids = append(m.uids, cfg.UIDBase+i-1)
 	}
 	return m, nil
 }
 
-// Close gives the program's memory back; slots made before go on.
-func (m *Maker) Close() error { return m.program.Close() }
+// Close gives the program's memory back; slots made before go on. Make must
+// not be called any more.
+func (m *Maker) Close() error {
+	m.nowhere.close()
+	return m.program.Close()
+}
 
 func (m *Maker) takeUID() (uint32, error) {
 	m.mu.Lock()
@@ -186,7 +196,7 @@ func (m *Maker) Make(b Binfs, realm string, class cgroup.Class) (_ *Slot, err er
 	undo.Add(func() { unix.Munmap(board) })
 
 	pidfd := -1
-	proc, err := os.StartProcess(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), int(m.program.Fd())), []string{"slotinit"}, &os.ProcAttr{
+	proc, err := m.nowhere.start(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), int(m.program.Fd())), []string{"slotinit"}, &os.ProcAttr{
 		Dir: "/", Env: []string{},
 		Files: []*os.File{null, outW, errW, ctlChild, startChild},
 		Sys: &syscall.SysProcAttr{
