@@ -2,17 +2,21 @@ package sigma
 
 import (
 	"context"
-	"os"
 	"sync"
-	"syscall"
 	"time"
+
+	"sigmaos/api"
+	"sigmaos/net/fdpass"
 )
 
 // self is the proc's own channel, opened when first used.
 var self = sync.OnceValue(func() *Client {
 	const control = 3
-	syscall.SetNonblock(control, true) // so that the run-time can wait for it
-	return NewClient(os.NewFile(control, "control"))
+	c, err := fdpass.New(control, fdpass.Take)
+	if err != nil {
+		return &Client{err: api.E(api.Unavailable, "connection", "", "descriptor 3 is no control channel; is this program a proc? (%v)", err)}
+	}
+	return NewClient(c)
 })
 
 // Self is the connection of the proc that calls: its descriptor 3. In a

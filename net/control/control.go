@@ -56,6 +56,8 @@ type server struct {
 	ctx    context.Context
 	caller api.Caller
 
+	timed bool // conn wants a deadline for each write
+
 	wmu  sync.Mutex
 	wbuf []byte
 
@@ -72,6 +74,11 @@ func Serve(ctx context.Context, conn Conn, caller api.Caller, h Handler) error {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	s := &server{conn: conn, h: h, ctx: ctx, caller: caller}
+	if b, ok := conn.(interface{ BoundWrites(time.Duration) }); ok {
+		b.BoundWrites(writeTimeout)
+	} else {
+		s.timed = true
+	}
 	err := s.loop()
 	cancel()
 	conn.Close()
@@ -272,7 +279,9 @@ func (s *server) write(f wire.Frame, flags uint16, p []byte) error {
 	s.wmu.Lock()
 	defer s.wmu.Unlock()
 	s.wbuf = wire.Append(s.wbuf[:0], wire.Frame{Type: f.Type, Flags: flags, ID: f.ID, Payload: p})
-	s.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if s.timed {
+		s.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	}
 	_, err := s.conn.Write(s.wbuf)
 	if cap(s.wbuf) > 16<<10 {
 		s.wbuf = nil

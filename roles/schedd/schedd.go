@@ -19,7 +19,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
@@ -28,6 +27,7 @@ import (
 	"sigmaos/api"
 	"sigmaos/internal/clock"
 	"sigmaos/net/control"
+	"sigmaos/net/fdpass"
 	"sigmaos/runtime/binfs"
 	"sigmaos/runtime/cgroup"
 	"sigmaos/runtime/logs"
@@ -350,13 +350,11 @@ var errEnded = api.E(api.Canceled, "start", "", "it was ended before it started"
 
 // begin hands p to a slot.
 func (s *Schedd) begin(p *proc, sl *slot.Slot) error {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	ours, fd, err := fdpass.Pair(unix.SOCK_STREAM)
 	if err != nil {
 		return err
 	}
-	unix.FcntlInt(uintptr(fds[0]), unix.F_SETFL, unix.O_RDWR|unix.O_NONBLOCK)
-	ours, theirs := os.NewFile(uintptr(fds[0]), "control"), slot.Donated(fds[1])
-
+	theirs := slot.Donated(fd)
 	s.mu.Lock()
 	if p.ending != "" || p.state.Final() {
 		s.mu.Unlock()

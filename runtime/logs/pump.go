@@ -6,6 +6,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -76,7 +77,10 @@ func NewPump(stdout, stderr *os.File, s *Store) (*Pump, error) {
 func (p *Pump) Attach(l *Log) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	err := p.drainLocked()
+	var err error
+	if p.log != nil { // else Detach has drained, and since then nobody lived to write
+		err = p.drainLocked()
+	}
 	p.log = l
 	p.bucket.fill(p.s.clock.Monotonic())
 	for _, pp := range p.pipes {
@@ -224,15 +228,12 @@ func (pp *pipe) read(fd uintptr, room int) (n int, again bool) {
 	p := pp.p
 	buf := p.s.readers.Get().(*[maxRecord]byte)
 	defer p.s.readers.Put(buf)
-	n, err := unix.Read(int(fd), buf[:room])
-	for err == unix.EINTR {
-		n, err = unix.Read(int(fd), buf[:room])
-	}
+	n, errno := rawRead(fd, buf[:room])
 	switch {
-	case err == unix.EAGAIN:
+	case errno == unix.EAGAIN:
 		return 0, true
-	case err != nil:
-		pp.ended, pp.err = true, err
+	case errno != 0:
+		pp.ended, pp.err = true, errno
 		return 0, false
 	case n == 0:
 		pp.ended = true
@@ -240,4 +241,15 @@ func (pp *pipe) read(fd uintptr, room int) (n int, again bool) {
 		p.log.Write(pp.stream, buf[:n])
 	}
 	return n, false
+}
+
+// rawRead reads a non-blocking descriptor without telling the scheduler, which
+// has nothing to do for a call that does not wait.
+func rawRead(fd uintptr, b []byte) (int, syscall.Errno) {
+	for {
+		n, _, e := syscall.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+		if e != unix.EINTR {
+			return int(n), e
+		}
+	}
 }

@@ -24,4 +24,4 @@
 // [Pool.Put] takes it back.
 package slot
 
-//go:generate sh init/build.sh init
+//go:generate sh init/build.sh

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sigmaos/internal/cleanup"
+	"sigmaos/net/fdpass"
 	"sigmaos/runtime/cgroup"
 	"sigmaos/runtime/logs"
 	"sigmaos/runtime/lsm"
@@ -112,13 +113,12 @@ func (m *Maker) giveUID(u uint32) {
 	m.uids = append([]uint32{u}, m.uids...)
 }
 
-func socketpair() (ours, theirs *os.File, err error) {
-	p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+func socketpair() (ours *fdpass.Conn, theirs *os.File, err error) {
+	ours, fd, err := fdpass.Pair(unix.SOCK_SEQPACKET)
 	if err != nil {
-		return nil, nil, fmt.Errorf("slot: socketpair: %w", err)
+		return nil, nil, fmt.Errorf("slot: %w", err)
 	}
-	unix.SetNonblock(p[0], true)
-	return os.NewFile(uintptr(p[0]), "slot"), os.NewFile(uintptr(p[1]), "slot"), nil
+	return ours, os.NewFile(uintptr(fd), "slot"), nil
 }
 
 func pipe() (r, w *os.File, err error) {
@@ -161,8 +161,9 @@ func (m *Maker) Make(b Binfs, realm string, class cgroup.Class) (_ *Slot, err er
 	}
 	defer startChild.Close()
 	undo.Add(func() { start.Close() })
-	unix.SetsockoptInt(int(start.Fd()), unix.SOL_SOCKET, unix.SO_SNDBUF, 512<<10)
-	unix.SetNonblock(int(start.Fd()), true) // Fd made it blocking
+	if rc, err := start.SyscallConn(); err == nil {
+		rc.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 512<<10) })
+	}
 	outR, outW, err := pipe()
 	if err != nil {
 		return nil, err
@@ -253,7 +254,7 @@ func (m *Maker) Make(b Binfs, realm string, class cgroup.Class) (_ *Slot, err er
 	unix.SetNonblock(lis, true)
 	notify := os.NewFile(uintptr(lis), "seccomp")
 	undo.Add(func() { notify.Close() })
-	if err := sendmsg(ctl, command(0, 0), nil); err != nil {
+	if err := ctl.TrySend(command(0, 0), -1); err != nil {
 		return nil, fmt.Errorf("slot: %w", err)
 	}
 	s.ctl, s.start, s.board = ctl, start, board
@@ -268,21 +269,15 @@ func (m *Maker) Make(b Binfs, realm string, class cgroup.Class) (_ *Slot, err er
 	return s, nil
 }
 
-// sendmsg writes one record without waiting: both of our sockets have room for
-// all that can be under way, so a full one is a surprise.
-func sendmsg(f *os.File, b, rights []byte) error {
-	rc, err := f.SyscallConn()
+// sendmsg writes the configuration, with several descriptors.
+func sendmsg(c *fdpass.Conn, b, rights []byte) error {
+	rc, err := c.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var serr error
-	err = rc.Write(func(fd uintptr) bool {
-		for {
-			serr = unix.Sendmsg(int(fd), b, rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-			if serr != unix.EINTR {
-				return true
-			}
-		}
+	err = rc.Control(func(fd uintptr) {
+		serr = unix.Sendmsg(int(fd), b, rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 	})
 	return errors.Join(err, serr)
 }

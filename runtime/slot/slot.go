@@ -10,10 +10,10 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"sigmaos/net/fdpass"
 	"sigmaos/runtime/cgroup"
 	"sigmaos/runtime/logs"
 )
@@ -72,8 +72,8 @@ type Slot struct {
 	group  *cgroup.Group
 	proc   *os.Process
 	pidfd  int
-	ctl    *os.File // reports in, commands out; its end is the slot's end
-	start  *os.File
+	ctl    *fdpass.Conn // reports in, commands out; its end is the slot's end
+	start  *fdpass.Conn
 	board  []byte
 	pump   *logs.Pump
 	notify *notifier
@@ -123,12 +123,7 @@ func (s *Slot) Start(spec Spec, onEnd func(End)) error {
 	s.since.Store(time.Now().UnixNano())
 
 	s.buf = appendStart(s.buf[:0], seq, &spec)
-	var space [24]byte // one descriptor: CmsgSpace(4)
-	h := (*unix.Cmsghdr)(unsafe.Pointer(&space[0]))
-	h.Level, h.Type = unix.SOL_SOCKET, unix.SCM_RIGHTS
-	h.SetLen(unix.CmsgLen(4))
-	binary.NativeEndian.PutUint32(space[unix.CmsgLen(0):], uint32(spec.Control))
-	err := sendmsg(s.start, s.buf, space[:])
+	err := s.start.TrySend(s.buf, int(spec.Control))
 	if cap(s.buf) > 16<<10 {
 		s.buf = nil
 	}
@@ -163,7 +158,7 @@ func (s *Slot) Seq() uint32 {
 
 // Signal sends sig to the proc of start seq; when that has ended nobody gets it.
 func (s *Slot) Signal(seq uint32, sig syscall.Signal) error {
-	return sendmsg(s.ctl, command(seq, uint32(sig)), nil)
+	return s.ctl.TrySend(command(seq, uint32(sig)), -1)
 }
 
 // Stamps are those of the proc that runs now, 0 where not reached.
@@ -303,17 +298,8 @@ func (s *Slot) usable() bool {
 func (s *Slot) Close() {
 	s.closing.Do(func() {
 		// The socket's end is what PID 1 watches; the kill is for one that hangs.
-		unix.Shutdown(int(s.ctlFD()), unix.SHUT_RDWR)
+		s.ctl.Shutdown()
 	})
-}
-
-func (s *Slot) ctlFD() (fd uintptr) {
-	rc, err := s.ctl.SyscallConn()
-	if err != nil {
-		return ^uintptr(0)
-	}
-	rc.Control(func(f uintptr) { fd = f })
-	return fd
 }
 
 // Gone is closed when the slot's processes, cgroup and uid were given back.

@@ -19,13 +19,13 @@ var level = map[string]int{
 
 // light are packages that sigma, and so every proc, is built on: they may see
 // api alone, whatever folder they are in.
-var light = map[string]bool{"sigmaos/naming/tree": true, "sigmaos/naming/ninep": true, "sigmaos/naming/resolve": true, "sigmaos/net/rpc": true}
+var light = map[string]bool{"sigmaos/naming/tree": true, "sigmaos/naming/ninep": true, "sigmaos/naming/resolve": true, "sigmaos/net/rpc": true, "sigmaos/net/fdpass": true}
 
 // only lists what these folders may see beside the standard library.
 var only = map[string][]string{
 	"ctl":   {"sigmaos/sigma", "sigmaos/api", "github.com/spf13/"},
 	"apps":  {"sigmaos/sigma", "sigmaos/api", "golang.org/x/sys/"},
-	"sigma": {"sigmaos/api", "sigmaos/sigma", "golang.org/x/sys/", "sigmaos/naming/tree", "sigmaos/naming/ninep", "sigmaos/naming/resolve", "sigmaos/net/rpc"},
+	"sigma": {"sigmaos/api", "sigmaos/sigma", "golang.org/x/sys/", "sigmaos/naming/tree", "sigmaos/naming/ninep", "sigmaos/naming/resolve", "sigmaos/net/rpc", "sigmaos/net/fdpass"},
 	"api":   {"sigmaos/api"},
 }
 

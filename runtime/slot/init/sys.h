@@ -72,6 +72,8 @@ static inline i64 sys6(i64 n, i64 a, i64 b, i64 c, i64 d, i64 e, i64 f) {
 #define EPROTO 71
 
 #define SIGKILL 9
+#define WNOHANG 1
+#define WALL 0x40000000
 #define SIGCHLD 17
 
 #define AT_FDCWD (-100)
