@@ -77,10 +77,7 @@ func NewPump(stdout, stderr *os.File, s *Store) (*Pump, error) {
 func (p *Pump) Attach(l *Log) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var err error
-	if p.log != nil { // else Detach has drained, and since then nobody lived to write
-		err = p.drainLocked()
-	}
+	err := p.drainLocked()
 	p.log = l
 	p.bucket.fill(p.s.clock.Monotonic())
 	for _, pp := range p.pipes {
