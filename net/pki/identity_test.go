@@ -160,7 +160,7 @@ func TestHandshakes(t *testing.T) {
 		{"client that expired", n1.Server("p"), stale.Client("n1", "p"), "renew it", "bad certificate"},
 		{"server that expired", stale.Server("p"), n2.Client("n9", "p"), "bad certificate", "renew it"},
 		{"foreign client", n1.Server("p"), stranger.Client("n1", "p"), "bad certificate", "no CA of cluster c2"},
-		{"client without certificate", n1.Server("p"), identity(t, clk).Client("n1", "p"), "internal error", "no certificate yet"},
+		{"client without certificate", n1.Server("p"), identity(t, clk).Client("n1", "p"), "bad certificate", "no certificate yet"},
 		{"client that checks nothing", n1.Server("p"), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"p"}}, "didn't provide a certificate", "certificate required"},
 		{"server without certificate", identity(t, clk).Server("p"), n2.Client("n1", "p"), "no certificate yet", "internal error"},
 		{"other protocol", n1.Server("p"), n2.Client("n1", "q"), "no application protocol", "no application protocol"},
