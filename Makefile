@@ -22,8 +22,8 @@ build: procs
 procs:
 	@mkdir -p bin/procs
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/procs/hello ./apps/hello/go
-	$(GO) build -trimpath -ldflags '-s -w' -o bin/procs/benchproc ./apps/benchproc
-	$(GO) build -trimpath -ldflags "-s -w" -o bin/procs/testproc ./apps/testproc
+	@for p in benchproc testproc echo; do \
+		echo $(GO) build -o bin/procs/$$p ./apps/$$p; $(GO) build -trimpath -ldflags '-s -w' -o bin/procs/$$p ./apps/$$p || exit 1; done
 	@if command -v $(CC) >/dev/null; then \
 		$(CC) -O2 -static -o bin/procs/hello-c apps/hello/c/hello.c; \
 		$(CC) -Os -static -nostdlib -ffreestanding -fno-stack-protector -Wl,--build-id=none -Wl,-z,noseparate-code -s -o bin/procs/hello-raw apps/hello/raw/hello.c; \

@@ -19,6 +19,7 @@ const (
 	MLogs        = "proc.logs"         // LogQuery → many LogRecord + Data, then an empty end
 	MDump        = "proc.dump"         // Ref → Dump
 	MTop         = "node.top"          // → Top
+	MEndpoints   = "ep.ls"             // → []EndpointInfo
 )
 
 // Ref names one thing: a realm's name, a proc's id or prefix.

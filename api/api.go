@@ -39,6 +39,10 @@ type Caller struct {
 	Realm string // realm id; "" for an operator who has not chosen one
 	User  string // a proc inherits its spawner's user
 	Proc  ProcID // "" for a program outside
+	// Address is that of a client outside, host:port; "" for procs.
+	Address string
+	// Class of the calling proc; it decides about the priority of its traffic.
+	Class Class
 	// Operator is set for uid 0 on the operator's socket: may act in any realm
 	// and on the cluster.
 	Operator bool

@@ -14,6 +14,7 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/net/control"
+	"sigmaos/net/fdpass"
 )
 
 // startOperator listens on the operator's socket. Who connects is known from
@@ -65,8 +66,13 @@ func (s *System) serveOperator(ctx context.Context, c *net.UnixConn) {
 		s.Log.Warn("operator's socket refused a peer", "uid", uid, "err", err)
 		return
 	}
+	conn, err := fdpass.FromUnix(c)
+	if err != nil {
+		s.Log.Warn("operator's socket", "err", err)
+		return
+	}
 	caller := api.Caller{Node: s.Config.Node, Operator: true}
-	if err := control.Serve(ctx, c, caller, s.Schedd); err != nil && ctx.Err() == nil {
+	if err := control.Serve(ctx, conn, caller, s.Schedd, s.Proxy); err != nil && ctx.Err() == nil {
 		s.Log.Debug("operator's connection", "err", err)
 	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/naming/named"
+	"sigmaos/net/dialproxy"
 	"sigmaos/roles/config"
 	"sigmaos/roles/lock"
 	"sigmaos/roles/schedd"
@@ -37,7 +38,8 @@ type Role struct {
 // (operator, metrics) come with every node.
 var Table = []Role{
 	{Name: "named", Doc: "hosts an etcd peer with the realms' records", Start: startNamed},
-	{Name: "node", Doc: "starts procs: slots, binfs, logs", Needs: []string{"named"}, Start: startNode},
+	{Name: "proxy", Doc: "connects procs", Needs: []string{"named"}, Start: startProxy},
+	{Name: "node", Doc: "starts procs: slots, binfs, logs", Needs: []string{"named", "proxy"}, Start: startNode},
 	{Name: "operator", Doc: "the operator's socket", Needs: []string{"node"}, Start: startOperator},
 	{Name: "metrics", Doc: "Prometheus metrics on a local port", Needs: []string{"node"}, Start: startMetrics},
 }
@@ -53,6 +55,7 @@ type System struct {
 	Peer   *named.Peer
 	Realms *named.Realms
 	Schedd *schedd.Schedd
+	Proxy  *dialproxy.Proxy
 
 	nodeNum uint16
 	boot    uint32

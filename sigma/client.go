@@ -3,7 +3,9 @@ package sigma
 import (
 	"context"
 	"io"
+	"net"
 	"sync"
+	"syscall"
 
 	"sigmaos/api"
 	"sigmaos/api/wire"
@@ -12,6 +14,9 @@ import (
 // Client is one connection to σOS; any number of calls may be under way.
 type Client struct {
 	conn io.ReadWriteCloser
+	// outside makes connections where descriptors cannot be handed over; nil in
+	// a proc and on the operator's socket.
+	outside func(ctx context.Context, t api.Target) (net.Conn, error)
 
 	wmu  sync.Mutex
 	wbuf []byte
@@ -23,13 +28,18 @@ type Client struct {
 }
 
 type request struct {
-	frames chan wire.Frame // with room for one; closed when the connection is gone
-	gone   chan struct{}   // closed when nobody reads frames any more
+	frames chan answer   // with room for one; closed when the connection is gone
+	gone   chan struct{} // closed when nobody reads frames any more
+	dead   bool          // the same, under Client.mu
 }
 
-// NewClient speaks on conn and owns it from now on.
-func NewClient(conn io.ReadWriteCloser) *Client {
+// NewClient speaks on conn and owns it from now on. dial, where it is given,
+// makes the connections that conn cannot hand over: of a program outside.
+func NewClient(conn io.ReadWriteCloser, dial ...func(ctx context.Context, t api.Target) (net.Conn, error)) *Client {
 	c := &Client{conn: conn, pending: make(map[uint32]*request)}
+	if len(dial) > 0 {
+		c.outside = dial[0]
+	}
 	go c.read()
 	return c
 }
@@ -52,14 +62,58 @@ func (c *Client) read() {
 			delete(c.pending, f.ID)
 		}
 		c.mu.Unlock()
-		if q == nil {
-			continue // cancelled meanwhile
+		fd := -1
+		if f.Flags&wire.FlagFD != 0 {
+			fd = c.taken()
+		}
+		if q == nil { // cancelled meanwhile
+			closeFD(fd)
+			continue
 		}
 		f.Payload = append([]byte(nil), f.Payload...)
+		if fd >= 0 {
+			c.give(q, answer{f, fd})
+			continue
+		}
 		select {
-		case q.frames <- f:
+		case q.frames <- answer{f, -1}:
 		case <-q.gone:
 		}
+	}
+}
+
+// give hands over an answer with a descriptor: the only one of its request, so
+// that there is room, and surely to somebody or closed.
+func (c *Client) give(q *request, a answer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if q.dead || len(q.frames) == cap(q.frames) {
+		closeFD(a.fd)
+		return
+	}
+	q.frames <- a
+}
+
+// answer is a frame and the descriptor that came with it, -1 for none.
+type answer struct {
+	wire.Frame
+	fd int
+}
+
+// taken is the descriptor of the frame that was just read; -1 when the kernel
+// could not give it to us.
+func (c *Client) taken() int {
+	if t, ok := c.conn.(interface{ Taken() (int, bool) }); ok {
+		if fd, ok := t.Taken(); ok {
+			return fd
+		}
+	}
+	return -1
+}
+
+func closeFD(fd int) {
+	if fd >= 0 {
+		syscall.Close(fd)
 	}
 }
 
@@ -95,7 +149,15 @@ func (c *Client) write(f wire.Frame) error {
 // Stream asks and gives every answer to fn, the last one too. It is what the
 // calls of this package and its tools are made of.
 func (c *Client) Stream(ctx context.Context, t wire.Type, payload []byte, fn func(payload []byte) error) error {
-	q := &request{frames: make(chan wire.Frame, 1), gone: make(chan struct{})}
+	return c.stream(ctx, t, payload, func(a answer) error {
+		closeFD(a.fd)
+		return fn(a.Payload)
+	})
+}
+
+// stream is Stream for answers that may have a descriptor, which is fn's.
+func (c *Client) stream(ctx context.Context, t wire.Type, payload []byte, fn func(answer) error) error {
+	q := &request{frames: make(chan answer, 1), gone: make(chan struct{})}
 	c.mu.Lock()
 	if c.err != nil {
 		c.mu.Unlock()
@@ -108,7 +170,19 @@ func (c *Client) Stream(ctx context.Context, t wire.Type, payload []byte, fn fun
 	id := c.next
 	c.pending[id] = q
 	c.mu.Unlock()
-	defer close(q.gone)
+	defer func() {
+		c.mu.Lock()
+		q.dead = true
+		c.mu.Unlock()
+		close(q.gone)
+		select { // what came in the same moment
+		case a, ok := <-q.frames:
+			if ok {
+				closeFD(a.fd)
+			}
+		default:
+		}
+	}()
 	if err := c.write(wire.Frame{Type: t, ID: id, Payload: payload}); err != nil {
 		c.forget(id)
 		return err
@@ -124,7 +198,7 @@ func (c *Client) Stream(ctx context.Context, t wire.Type, payload []byte, fn fun
 			if f.Flags&wire.FlagError != 0 {
 				return wire.DecodeError(f.Payload)
 			}
-			if err := fn(f.Payload); err != nil {
+			if err := fn(f); err != nil {
 				c.cancel(id)
 				return err
 			}

@@ -2,6 +2,7 @@ package sigma
 
 import (
 	"context"
+	"net"
 	"sync"
 	"time"
 
@@ -45,3 +46,17 @@ func Exited(st Status) error { return self().Exited(st) }
 
 // WaitKill waits until somebody asks this proc to end.
 func WaitKill(ctx context.Context) (string, time.Duration, error) { return self().WaitKill(ctx) }
+
+// NewEndpoint makes an endpoint of this proc and the listener on it.
+func NewEndpoint(ctx context.Context) (*Listener, Endpoint, error) { return self().NewEndpoint(ctx) }
+
+// Dial connects with an endpoint of the realm.
+func Dial(ctx context.Context, ep Endpoint) (net.Conn, error) { return self().Dial(ctx, ep) }
+
+// DialExternal connects with host:port in the outside world.
+func DialExternal(ctx context.Context, address string) (net.Conn, error) {
+	return self().DialExternal(ctx, address)
+}
+
+// DialPath connects with what is published at a path of the realm.
+func DialPath(ctx context.Context, path string) (net.Conn, error) { return self().DialPath(ctx, path) }

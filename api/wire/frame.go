@@ -49,7 +49,12 @@ const (
 	TRealm     Type = 8 // outside: act in this realm from now on
 	TCancel    Type = 9 // forget the request with the id in field 1
 	TCall      Type = 10
-	// 16 to 31 are kept for endpoints.
+	TAuth      Type = 11 // over the gateway: this is my token
+
+	TNewEndpoint   Type = 16
+	TAccept        Type = 17
+	TDial          Type = 18
+	TCloseEndpoint Type = 19
 )
 
 // Flags of a frame.
@@ -57,6 +62,7 @@ const (
 	FlagReply uint16 = 1
 	FlagError uint16 = 2 // the payload is an error
 	FlagMore  uint16 = 4 // further replies to the same request follow
+	FlagFD    uint16 = 8 // a descriptor comes with the first byte of this frame
 )
 
 // Frame is one message. Payload may alias the reader's buffer until its next
@@ -134,6 +140,10 @@ func (r *Reader) Read() (Frame, error) {
 	r.start += HeaderSize + n
 	return f, nil
 }
+
+// Rest is what was read behind the last frame: a connection that turns into a
+// byte stream goes on with it.
+func (r *Reader) Rest() []byte { return r.buf[r.start:r.end] }
 
 // fill makes at least n unread bytes contiguous in the buffer.
 func (r *Reader) fill(n int) error {

@@ -172,6 +172,59 @@ func DecodeTarget(p []byte) (t Target, err error) {
 	return t, err
 }
 
+// EncodeDial is the payload of Dial.
+func EncodeDial(t api.Target) []byte {
+	var f Fields
+	for i, v := range []string{string(t.Endpoint), t.External, t.Path, t.Service, t.Node} {
+		if v != "" {
+			f.String(uint8(i+1), v)
+		}
+	}
+	return f
+}
+
+// DecodeDial reads EncodeDial.
+func DecodeDial(p []byte) (t api.Target, err error) {
+	var ep string
+	err = decode{str: map[uint8]*string{1: &ep, 2: &t.External, 3: &t.Path, 4: &t.Service, 5: &t.Node}}.run(p)
+	t.Endpoint = api.Endpoint(ep)
+	return t, err
+}
+
+// EncodePeer is the answer to Accept and Dial: who is at the other end.
+func EncodePeer(p api.Peer) []byte {
+	var f Fields
+	for i, v := range []string{p.Realm, string(p.Proc), p.User, p.Node, p.Address, string(p.Endpoint)} {
+		if v != "" {
+			f.String(uint8(i+1), v)
+		}
+	}
+	return f
+}
+
+// DecodePeer reads EncodePeer.
+func DecodePeer(b []byte) (p api.Peer, err error) {
+	var proc, ep string
+	err = decode{str: map[uint8]*string{1: &p.Realm, 2: &proc, 3: &p.User, 4: &p.Node, 5: &p.Address, 6: &ep}}.run(b)
+	p.Proc, p.Endpoint = api.ProcID(proc), api.Endpoint(ep)
+	return p, err
+}
+
+// EncodeEndpoint is the payload of Accept and CloseEndpoint and the answer to
+// NewEndpoint.
+func EncodeEndpoint(e api.Endpoint) []byte {
+	var f Fields
+	f.String(1, string(e))
+	return f
+}
+
+// DecodeEndpoint reads EncodeEndpoint.
+func DecodeEndpoint(p []byte) (api.Endpoint, error) {
+	var ep string
+	err := decode{str: map[uint8]*string{1: &ep}}.run(p)
+	return api.Endpoint(ep), err
+}
+
 // EncodeError is the payload of a frame with FlagError.
 func EncodeError(e *api.Error) []byte {
 	var f Fields

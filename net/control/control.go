@@ -44,6 +44,27 @@ type Handler interface {
 	Call(ctx context.Context, c api.Caller, call wire.Call, send func(body any, data []byte) error) (any, error)
 }
 
+// Endpoints connects procs with each other and with the world outside.
+type Endpoints interface {
+	NewEndpoint(c api.Caller) (api.Endpoint, error)
+	// Accept waits for the next connection to one of the caller's endpoints.
+	Accept(ctx context.Context, c api.Caller, ep api.Endpoint) (Passed, error)
+	Dial(ctx context.Context, c api.Caller, t api.Target) (Passed, error)
+	CloseEndpoint(c api.Caller, ep api.Endpoint) error
+}
+
+// Passed is a connection on its way to a caller: a non-blocking descriptor and
+// who is at its other end. Whoever holds a Passed closes FD or passes it on.
+type Passed struct {
+	FD   int
+	Peer api.Peer
+}
+
+// fdWriter is a connection that can hand over descriptors.
+type fdWriter interface {
+	WriteFD(p []byte, fd int) (int, error)
+}
+
 // Conn is a connection with deadlines on writes.
 type Conn interface {
 	io.ReadWriteCloser
@@ -53,6 +74,7 @@ type Conn interface {
 type server struct {
 	conn   Conn
 	h      Handler
+	eps    Endpoints
 	ctx    context.Context
 	caller api.Caller
 
@@ -68,12 +90,12 @@ type server struct {
 
 // Serve reads requests until the connection ends or ctx does, closes it, and
 // returns when every request has been answered or dropped. A clean end of the
-// peer is nil.
-func Serve(ctx context.Context, conn Conn, caller api.Caller, h Handler) error {
+// peer is nil. Where eps is nil there are no endpoints.
+func Serve(ctx context.Context, conn Conn, caller api.Caller, h Handler, eps Endpoints) error {
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	s := &server{conn: conn, h: h, ctx: ctx, caller: caller}
+	s := &server{conn: conn, h: h, eps: eps, ctx: ctx, caller: caller}
 	if b, ok := conn.(interface{ BoundWrites(time.Duration) }); ok {
 		b.BoundWrites(writeTimeout)
 	} else {
@@ -147,6 +169,8 @@ func (s *server) dispatch(f wire.Frame) error {
 			return s.reply(f, nil, api.E(api.Invalid, "wait", "", "%v", err))
 		}
 		return s.wait(f, t)
+	case wire.TNewEndpoint, wire.TCloseEndpoint, wire.TAccept, wire.TDial:
+		return s.endpoint(f)
 	case wire.TCall:
 		c, err := wire.DecodeCall(f.Payload)
 		if err != nil {
@@ -276,13 +300,24 @@ func (s *server) reply(f wire.Frame, p []byte, err error) error {
 }
 
 func (s *server) write(f wire.Frame, flags uint16, p []byte) error {
+	return s.writeFD(f, flags, p, -1)
+}
+
+// writeFD writes a frame and, with its first byte, fd where that is not -1. fd
+// stays the caller's.
+func (s *server) writeFD(f wire.Frame, flags uint16, p []byte, fd int) error {
 	s.wmu.Lock()
 	defer s.wmu.Unlock()
 	s.wbuf = wire.Append(s.wbuf[:0], wire.Frame{Type: f.Type, Flags: flags, ID: f.ID, Payload: p})
 	if s.timed {
 		s.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 	}
-	_, err := s.conn.Write(s.wbuf)
+	var err error
+	if fd >= 0 {
+		_, err = s.conn.(fdWriter).WriteFD(s.wbuf, fd)
+	} else {
+		_, err = s.conn.Write(s.wbuf)
+	}
 	if cap(s.wbuf) > 16<<10 {
 		s.wbuf = nil
 	}

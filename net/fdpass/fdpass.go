@@ -105,6 +105,21 @@ func Pair(kind int, opts ...Option) (*Conn, int, error) {
 	return c, p[1], nil
 }
 
+// FromUnix makes a Conn of a connection, which is closed.
+func FromUnix(u *net.UnixConn, opts ...Option) (*Conn, error) {
+	defer u.Close()
+	rc, err := u.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var fd int
+	cerr := rc.Control(func(s uintptr) { fd, err = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 0) })
+	if err = errors.Join(err, cerr); err != nil {
+		return nil, err
+	}
+	return New(fd, opts...)
+}
+
 // Read reads bytes, or one record; io.EOF is the end.
 func (c *Conn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
@@ -327,3 +342,9 @@ func closedError(err error) error {
 	}
 	return net.ErrClosed
 }
+
+// LocalAddr and RemoteAddr make a Conn a net.Conn; a pair has no names.
+func (c *Conn) LocalAddr() net.Addr { return &net.UnixAddr{Net: "unix"} }
+
+// RemoteAddr is as nameless.
+func (c *Conn) RemoteAddr() net.Addr { return &net.UnixAddr{Net: "unix"} }

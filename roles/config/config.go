@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net/netip"
 	"os"
 	"reflect"
 	"regexp"
@@ -39,6 +40,8 @@ type Config struct {
 	CgroupRoot string   `json:"cgroup-root" help:"cgroup that the nodes of a machine share"`
 	SlotsWarm  int      `json:"slots-warm" help:"σcontainers that take turns in a busy realm (default: cores + 1; more only cost cache)"`
 	MaxProcs   int      `json:"max-procs" help:"σcontainers of this node in all"`
+	Deny       []string `json:"deny" help:"address ranges of the provider that procs may not dial, beside private ones and this machine's"`
+	Allow      []string `json:"allow" help:"private address ranges that procs may dial all the same"`
 	Insecure   bool     `json:"insecure" help:"run procs although this kernel has neither Landlock nor AppArmor"`
 }
 
@@ -56,6 +59,21 @@ func Dev() Config {
 	c := Default()
 	c.Name, c.Metrics, c.LogLevel = "dev", "127.0.0.1:0", "warn"
 	return c
+}
+
+// Ranges are Deny and Allow.
+func (c Config) Ranges() (deny, allow []netip.Prefix, err error) {
+	parse := func(name string, list []string) (out []netip.Prefix) {
+		for _, s := range list {
+			p, perr := netip.ParsePrefix(s)
+			if perr != nil {
+				err = fmt.Errorf("config: %s has %q; want ranges such as 10.1.0.0/16", name, s)
+			}
+			out = append(out, p)
+		}
+		return out
+	}
+	return parse("deny", c.Deny), parse("allow", c.Allow), err
 }
 
 // Level is LogLevel for slog.
@@ -236,6 +254,9 @@ func (c Config) validate() error {
 		return bad("log-level", strconv.Quote(c.LogLevel), "debug, info, warn or error")
 	case c.UIDBase < 100_000 || c.UIDBase+c.UIDCount > 1<<31:
 		return bad("uid-base", c.UIDBase, "100000 or more, and all uids below 2^31")
+	}
+	if _, _, err := c.Ranges(); err != nil {
+		return err
 	}
 	for _, f := range []struct {
 		name     string

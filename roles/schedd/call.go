@@ -85,6 +85,9 @@ var methods = map[string]method{
 	api.MDump: {realm: true, run: of(func(s *Schedd, _ context.Context, c api.Caller, r api.Ref) (any, error) {
 		return s.dump(c, r.Name)
 	})},
+	api.MEndpoints: {realm: true, run: of(func(s *Schedd, _ context.Context, c api.Caller, _ struct{}) (any, error) {
+		return s.cfg.Endpoints.List(c.Realm), nil
+	})},
 	api.MTop: {run: of(func(s *Schedd, _ context.Context, c api.Caller, _ struct{}) (any, error) {
 		return s.top(c)
 	})},
@@ -145,6 +148,7 @@ func (s *Schedd) removeRealm(ctx context.Context, name string) error {
 	for _, p := range live {
 		s.end(p, api.Killed, "its realm was removed")
 	}
+	s.cfg.Endpoints.RemoveRealm(rec.ID)
 	s.cfg.Pool.RemoveRealm(rec.ID)
 	for _, p := range live {
 		select {

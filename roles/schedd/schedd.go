@@ -60,9 +60,19 @@ type Config struct {
 	Queue    *be.Queue
 	Logger   *slog.Logger
 	Observe  Observer // may be nil
+	// Endpoints serves the procs' connections; Ended of a proc closes its own.
+	Endpoints Endpoints
 
 	KeepFor   time.Duration // an exit record; default 10 min
 	KeepCount int           // exit records of a realm; default 100,000
+}
+
+// Endpoints connects procs, and forgets what an ended one listened on.
+type Endpoints interface {
+	control.Endpoints
+	ProcEnded(id api.ProcID)
+	RemoveRealm(id string)
+	List(realm string) []api.EndpointInfo
 }
 
 // Observer hears of starts and ends, for metrics.
@@ -367,11 +377,11 @@ func (s *Schedd) begin(p *proc, sl *slot.Slot) error {
 	p.ctlDone = make(chan struct{})
 	s.mu.Unlock()
 
-	caller := api.Caller{Node: s.cfg.Info.Node, Realm: p.caller.Realm, User: p.caller.User, Proc: p.id}
+	caller := api.Caller{Node: s.cfg.Info.Node, Realm: p.caller.Realm, User: p.caller.User, Proc: p.id, Class: p.desc.Class}
 	s.wg.Add(1)
 	go func(done chan struct{}) {
 		defer s.wg.Done()
-		if err := control.Serve(s.ctx, ours, caller, procHandler{s, p}); err != nil {
+		if err := control.Serve(s.ctx, ours, caller, procHandler{s, p}, s.cfg.Endpoints); err != nil {
 			s.log.Debug("control channel", "proc", p.id, "err", err)
 		}
 		close(done)
@@ -395,6 +405,7 @@ func (s *Schedd) begin(p *proc, sl *slot.Slot) error {
 // the frames it still wrote.
 func (s *Schedd) ended(p *proc, sl *slot.Slot, e slot.End) {
 	<-p.ctlDone
+	s.cfg.Endpoints.ProcEnded(p.id)
 	s.mu.Lock()
 	p.slot = nil
 	p.stamps.Exec = e.Exec

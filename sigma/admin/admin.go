@@ -17,6 +17,7 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/api/wire"
+	"sigmaos/net/fdpass"
 	"sigmaos/sigma"
 )
 
@@ -56,7 +57,11 @@ func Connect(ctx context.Context, o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{Client: sigma.NewClient(conn), opt: o}
+	fc, err := fdpass.FromUnix(conn.(*net.UnixConn), fdpass.Take)
+	if err != nil {
+		return nil, api.E(api.Unavailable, "connect", o.Context, "%v", err)
+	}
+	c := &Client{Client: sigma.NewClient(fc), opt: o}
 	if o.Realm != "-" {
 		err := c.Stream(ctx, wire.TRealm, wire.Target{ID: o.Realm}.Encode(), func([]byte) error { return nil })
 		if err != nil {

@@ -1,0 +1,101 @@
+package ctl
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sigmaos/api"
+	"sigmaos/sigma/admin"
+)
+
+func (a *app) ep() *cobra.Command {
+	top := &cobra.Command{Use: "ep", Short: "Endpoints: list, forward", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return usage("ep ls or ep forward") }}
+	ls := &cobra.Command{Use: "ls", Short: "List the realm's endpoints: who listens, how many connections were made", Args: cobra.NoArgs}
+	ls.RunE = a.with(func(ctx context.Context, c *admin.Client, _ []string) error {
+		var list []api.EndpointInfo
+		if err := c.Call(ctx, api.MEndpoints, nil, &list); err != nil {
+			return err
+		}
+		return a.print(list, func(w io.Writer) error {
+			tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(tw, "ENDPOINT\tPROC\tNODE\tAGE\tACCEPTED\tWAITING\tREFUSED")
+			for _, e := range list {
+				fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%d\t%d\t%d\n", e.Endpoint, e.Proc.Short(), e.Node, age(time.Since(e.Created)), e.Accepted, e.Waiting, e.Refused)
+			}
+			return tw.Flush()
+		})
+	})
+	top.AddCommand(a.data(ls, false), a.forward())
+	return top
+}
+
+// forward listens on a local address and connects what comes with an endpoint.
+func (a *app) forward() *cobra.Command {
+	c := &cobra.Command{Use: "forward ENDPOINT|PATH LOCAL-ADDR", Short: "Connect a local address with an endpoint of the realm", Args: cobra.ExactArgs(2)}
+	c.Example = "  sigmactl ep forward /svc/front 127.0.0.1:8080"
+	c.RunE = a.with(func(ctx context.Context, cl *admin.Client, args []string) error {
+		target := api.Target{Endpoint: api.Endpoint(args[0])}
+		if args[0] != "" && args[0][0] == '/' {
+			target = api.Target{Path: args[0]}
+		} else if _, _, _, ok := target.Endpoint.Parse(); !ok {
+			return usage("%q is neither an endpoint (ep1-…, see sigmactl ep ls) nor a path", args[0])
+		}
+		var lc net.ListenConfig
+		lis, err := lc.Listen(ctx, "tcp", args[1])
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(a.err, "%s goes to %s; interrupt to stop\n", lis.Addr(), args[0])
+		stop := context.AfterFunc(ctx, func() { lis.Close() })
+		defer stop()
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		for {
+			in, err := lis.Accept()
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			wg.Go(func() { a.relay(ctx, cl, in, target) })
+		}
+	})
+	return c
+}
+
+func (a *app) relay(ctx context.Context, cl *admin.Client, in net.Conn, t api.Target) {
+	defer in.Close()
+	dctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	out, err := cl.DialTarget(dctx, t)
+	cancel()
+	if err != nil {
+		fmt.Fprintf(a.err, "sigmactl: %v\n", err)
+		return
+	}
+	defer out.Close()
+	stop := context.AfterFunc(ctx, func() { in.Close(); out.Close() })
+	defer stop()
+	var wg sync.WaitGroup
+	wg.Go(func() { pipe(out, in) })
+	pipe(in, out)
+	wg.Wait()
+}
+
+// pipe copies one direction and passes its end on.
+func pipe(to, from net.Conn) {
+	io.Copy(to, from)
+	if c, ok := to.(interface{ CloseWrite() error }); ok {
+		c.CloseWrite()
+		return
+	}
+	to.Close()
+}

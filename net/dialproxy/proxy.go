@@ -1,0 +1,211 @@
+package dialproxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sigmaos/api"
+	"sigmaos/net/control"
+)
+
+// Nodes is how a proxy reaches those of other nodes.
+type Nodes interface {
+	// Address of a live node's port, and its boot.
+	Address(node uint16) (addr string, boot uint32, ok bool)
+	// Number of a live node by its name.
+	Number(name string) (node uint16, ok bool)
+	// Name of a node.
+	Name(node uint16) string
+	// Call asks the other node's sigmad over the mTLS link.
+	Call(ctx context.Context, node uint16, method string, req []byte) ([]byte, error)
+}
+
+// Service is a part of σOS that callers connect to like an endpoint. It owns
+// conn and returns when it is done with it; ctx ends with the proxy.
+type Service func(ctx context.Context, conn net.Conn, c api.Caller)
+
+// Locator says which node has a service for a realm; ok is false where every
+// node has its own.
+type Locator func(ctx context.Context, realm, service string) (node uint16, err error)
+
+// Config of a Proxy.
+type Config struct {
+	Node     uint16
+	Name     string // of the node
+	Boot     uint32
+	Nodes    Nodes // nil: this node is alone
+	External External
+	Limits   Limits
+	Locate   map[string]Locator // services that are not on every node
+	// Published gives the address behind a path that an operator published, and
+	// Linked the token of an endpoint link; nil until the realm has names.
+	Resolve func(ctx context.Context, c api.Caller, path string) (api.Target, error)
+	// Priority of a socket by the class of the proc that sends on it; 0 leaves it.
+	Priority [2]int // api.BE, api.LC
+	Logger   *slog.Logger
+}
+
+// Proxy connects the procs of one node.
+type Proxy struct {
+	cfg  Config
+	log  *slog.Logger
+	keys *keys
+	ctx  context.Context // of services
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+
+	mu        sync.Mutex
+	closed    bool
+	endpoints map[api.EndpointID]*endpoint
+	procs     map[api.ProcID]map[*endpoint]bool
+	realms    map[string]*quota
+	services  map[string]Service
+
+	pending atomic.Int64 // descriptors held here, waiting for listeners
+}
+
+// New returns a proxy without endpoints.
+func New(cfg Config) *Proxy {
+	cfg.Limits.fill()
+	ctx, stop := context.WithCancel(context.Background())
+	return &Proxy{
+		cfg: cfg, log: cfg.Logger, keys: newKeys(), ctx: ctx, stop: stop,
+		endpoints: make(map[api.EndpointID]*endpoint), procs: make(map[api.ProcID]map[*endpoint]bool),
+		realms: make(map[string]*quota), services: make(map[string]Service),
+	}
+}
+
+// Close ends all endpoints and services; established connections go on.
+func (p *Proxy) Close() {
+	p.mu.Lock()
+	p.closed = true
+	var all []*endpoint
+	for _, e := range p.endpoints {
+		all = append(all, e)
+	}
+	p.mu.Unlock()
+	for _, e := range all {
+		p.closeEndpoint(e)
+	}
+	p.stop()
+	p.wg.Wait()
+}
+
+// Serve offers a service on this node.
+func (p *Proxy) Serve(name string, s Service) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.services[name] = s
+}
+
+// refuseAfter is when every refusal is told: longer than a round trip to
+// another node, so that none of its reasons can be told from another by time.
+const refuseAfter = 4 * time.Millisecond
+
+var errRefused = api.E(api.NotFound, "dial", "", "connection refused: the realm has no such endpoint, or it was closed")
+
+// Dial connects the caller with t.
+func (p *Proxy) Dial(ctx context.Context, c api.Caller, t api.Target) (control.Passed, error) {
+	begin := time.Now()
+	pass, err := p.dial(ctx, c, t)
+	if errors.Is(err, errRefused) {
+		select {
+		case <-time.After(refuseAfter - time.Since(begin)):
+		case <-ctx.Done():
+		}
+	}
+	return pass, err
+}
+
+func (p *Proxy) dial(ctx context.Context, c api.Caller, t api.Target) (control.Passed, error) {
+	none := control.Passed{FD: -1}
+	if c.Realm == "" {
+		return none, api.E(api.Invalid, "dial", "", "no realm chosen; use --realm or SIGMA_REALM")
+	}
+	if err := p.mayDial(c.Realm); err != nil {
+		return none, err
+	}
+	switch {
+	case t.External != "":
+		return p.dialExternal(ctx, c, t.External, false)
+	case t.Service != "":
+		return p.dialService(ctx, c, t)
+	case t.Path != "":
+		return p.dialPath(ctx, c, t.Path)
+	}
+	node, boot, id, ok := t.Endpoint.Parse()
+	switch {
+	case !ok:
+		return none, errRefused
+	case node == p.cfg.Node:
+		if boot != p.cfg.Boot {
+			return none, errRefused
+		}
+		return p.dialLocal(c, id, t.Endpoint)
+	case p.cfg.Nodes == nil:
+		return none, errRefused
+	}
+	return p.dialNode(ctx, c, node, boot, setup{endpoint: id}, t.Endpoint)
+}
+
+func (p *Proxy) dialPath(ctx context.Context, c api.Caller, path string) (control.Passed, error) {
+	if p.cfg.Resolve == nil {
+		return control.Passed{FD: -1}, api.E(api.Unsupported, "dial", path, "this node has no names")
+	}
+	t, err := p.cfg.Resolve(ctx, c, path)
+	if err != nil {
+		return control.Passed{FD: -1}, err
+	}
+	if t.External != "" { // an operator wrote it: private addresses are meant
+		return p.dialExternal(ctx, c, t.External, true)
+	}
+	t.Path = ""
+	return p.dial(ctx, c, t)
+}
+
+// pair makes a connection within the node; both ends are non-blocking.
+func pair() (a, b int, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return -1, -1, outOf(err)
+	}
+	return fds[0], fds[1], nil
+}
+
+// outOf says what a failed system call means to a caller.
+func outOf(err error) error {
+	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM) {
+		return api.E(api.Busy, "dial", "", "the node is out of descriptors or memory for connections (%v); try again", err)
+	}
+	return api.E(api.Internal, "dial", "", "%v", err)
+}
+
+// dialLocal connects with an endpoint of this node.
+func (p *Proxy) dialLocal(c api.Caller, id api.EndpointID, ep api.Endpoint) (control.Passed, error) {
+	e := p.lookup(c.Realm, id)
+	if e == nil {
+		return control.Passed{FD: -1}, errRefused
+	}
+	a, b, err := pair()
+	if err != nil {
+		return control.Passed{FD: -1}, err
+	}
+	if err := e.offer(control.Passed{FD: b, Peer: peerOf(c, ep)}); err != nil {
+		unix.Close(a)
+		unix.Close(b)
+		return control.Passed{FD: -1}, err
+	}
+	return control.Passed{FD: a, Peer: e.peer()}, nil
+}
+
+// peerOf is how a listener sees a caller.
+func peerOf(c api.Caller, ep api.Endpoint) api.Peer {
+	return api.Peer{Realm: c.Realm, Proc: c.Proc, User: c.User, Node: c.Node, Address: c.Address, Endpoint: ep}
+}

@@ -1,0 +1,94 @@
+package dialproxy
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"runtime/debug"
+
+	"golang.org/x/sys/unix"
+
+	"sigmaos/api"
+	"sigmaos/net/control"
+	"sigmaos/net/fdpass"
+)
+
+// dialService connects with a part of σOS: here, or on the node that has it.
+func (p *Proxy) dialService(ctx context.Context, c api.Caller, t api.Target) (control.Passed, error) {
+	none := control.Passed{FD: -1}
+	node := p.cfg.Node
+	switch locate := p.cfg.Locate[t.Service]; {
+	case t.Node != "" && t.Node != p.cfg.Name:
+		ok := false
+		if p.cfg.Nodes != nil {
+			node, ok = p.cfg.Nodes.Number(t.Node)
+		}
+		if !ok {
+			return none, api.E(api.NotFound, "dial", t.Service, "there is no live node %q", t.Node)
+		}
+	case t.Node == "" && locate != nil:
+		n, err := locate(ctx, c.Realm, t.Service)
+		if err != nil {
+			return none, err
+		}
+		node = n
+	}
+	if node != p.cfg.Node {
+		return p.dialNode(ctx, c, node, 0, setup{service: t.Service}, "")
+	}
+	p.mu.Lock()
+	fn := p.services[t.Service]
+	if fn == nil || p.closed {
+		p.mu.Unlock()
+		return none, api.E(api.NotFound, "dial", t.Service, "this node has no such service")
+	}
+	p.wg.Add(1)
+	p.mu.Unlock()
+	ours, theirs, err := fdpass.Pair(unix.SOCK_STREAM)
+	if err != nil {
+		p.wg.Done()
+		return none, outOf(err)
+	}
+	unix.SetNonblock(theirs, true)
+	go func() {
+		defer p.wg.Done()
+		p.runService(fn, ours, c)
+	}()
+	return control.Passed{FD: theirs, Peer: api.Peer{Realm: c.Realm, Node: p.cfg.Name}}, nil
+}
+
+// runService keeps a service's defect from taking the node down.
+func (p *Proxy) runService(fn Service, conn net.Conn, c api.Caller) {
+	defer conn.Close()
+	defer func() {
+		if r := recover(); r != nil {
+			p.log.Error("a service failed", "err", fmt.Sprint(r), "stack", string(debug.Stack()))
+		}
+	}()
+	fn(p.ctx, conn, c)
+}
+
+// Bring hands a connection that came from outside to an endpoint: the gateway
+// has found out who it is. fd is the proxy's from now on, whatever comes of it;
+// only endpoints of this node can take one.
+func (p *Proxy) Bring(c api.Caller, ep api.Endpoint, fd int) error {
+	node, boot, id, ok := ep.Parse()
+	var e *endpoint
+	if ok && node == p.cfg.Node && boot == p.cfg.Boot {
+		e = p.lookup(c.Realm, id)
+	}
+	err := error(errRefused)
+	if e != nil {
+		err = e.offer(control.Passed{FD: fd, Peer: peerOf(c, ep)})
+	}
+	if err != nil {
+		unix.Close(fd)
+	}
+	return err
+}
+
+// Here reports whether an endpoint is one of this node.
+func (p *Proxy) Here(ep api.Endpoint) bool {
+	node, _, _, ok := ep.Parse()
+	return ok && node == p.cfg.Node
+}

@@ -1,0 +1,36 @@
+package roles
+
+import (
+	"context"
+	"net"
+	"net/netip"
+
+	"sigmaos/net/dialproxy"
+)
+
+func startProxy(_ context.Context, s *System) (func(context.Context) error, error) {
+	denied, allowed, err := s.Config.Ranges()
+	if err != nil {
+		return nil, err
+	}
+	s.Proxy = dialproxy.New(dialproxy.Config{
+		Node: s.nodeNum, Name: s.Config.Node, Boot: s.boot,
+		External: dialproxy.External{Denied: denied, Allowed: allowed, Own: ownAddresses},
+		Logger:   s.Log.With("role", "proxy"),
+	})
+	return func(context.Context) error { s.Proxy.Close(); return nil }, nil
+}
+
+// ownAddresses are those of this machine, as they are now.
+func ownAddresses() (out []netip.Addr) {
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	for _, a := range list {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			out = append(out, p.Addr())
+		}
+	}
+	return out
+}
