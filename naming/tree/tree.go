@@ -184,6 +184,13 @@ type Descriptor interface {
 	Descriptor() (*os.File, error)
 }
 
+// Attrs is a Handle that tells and changes the attributes of its file also when
+// the file's entry was removed since: what fstat and ftruncate do.
+type Attrs interface {
+	Attr(ctx context.Context) (Attr, error)
+	SetAttr(ctx context.Context, s SetAttr) (Attr, error)
+}
+
 // Leases is the part of an FS that keeps ephemeral files: named.
 type Leases interface {
 	// Grant makes a lease for the caller; it ends after ttl without Renew.
