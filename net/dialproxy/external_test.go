@@ -1,0 +1,108 @@
+package dialproxy
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"sigmaos/api"
+)
+
+func TestPROBES_N5_OutsideIsOutsideInEveryDisguise(t *testing.T) {
+	x := External{Denied: prefixes("8.8.8.0/24"), Allowed: prefixes("10.9.0.0/16")}
+	for addr, want := range map[string]bool{
+		"1.1.1.1": true, "93.184.216.34": true, "2606:4700::1111": true, "10.9.1.1": true,
+		"10.0.0.1": false, "172.16.0.1": false, "172.31.255.255": false, "192.168.1.1": false, "127.0.0.1": false, "127.9.9.9": false,
+		"0.0.0.0": false, "0.1.2.3": false, "169.254.169.254": false, "100.64.0.1": false, "192.0.0.8": false, "198.18.0.1": false,
+		"224.0.0.1": false, "240.0.0.1": false, "255.255.255.255": false, "8.8.8.8": false,
+		"::": false, "::1": false, "fc00::1": false, "fd12::1": false, "fe80::1": false, "fe80::1%eth0": false, "fec0::1": false, "ff02::1": false,
+		"::ffff:127.0.0.1": false, "::ffff:10.0.0.1": false, "::ffff:1.1.1.1": true, "::127.0.0.1": false, "::10.0.0.1": false,
+		"64:ff9b::a9fe:a9fe": false, "64:ff9b::808:808": false, "64:ff9b::101:101": true, "64:ff9b:1::10.0.0.1": false,
+		"2002:7f00:1::": false, "2002:a00:1::1": false, "2002:101:101::1": true,
+		"2001:0:101:101::f5ff:fffe": false, // Teredo: client 10.0.0.1, inverted
+		"2001:0:a00:1::fefe:fefe":   false, // Teredo: server 10.0.0.1
+		"2606::5efe:10.0.0.1":       false, // ISATAP
+		"2606::200:5efe:10.0.0.1":   false,
+		"::ffff:0:10.0.0.1":         false, // SIIT
+		"2001:db8::1":               false,
+	} {
+		a := netip.MustParseAddr(addr)
+		if got := x.outside(a); got != want {
+			t.Errorf("%s: outside is %v, want %v", addr, got, want)
+		}
+	}
+}
+
+func lone(t *testing.T, x External) *Proxy {
+	p := New(Config{Node: 1, Name: "n1", Boot: 1, External: x, Logger: slog.New(slog.DiscardHandler)})
+	t.Cleanup(p.Close)
+	return p
+}
+
+func TestPROBES_N7_ANameIsResolvedOnceAndEveryAddressChecked(t *testing.T) {
+	asked := 0
+	p := lone(t, External{Resolve: func(_ context.Context, host string) ([]netip.Addr, error) {
+		asked++
+		if host == "rebind.example" && asked > 1 {
+			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+		}
+		return []netip.Addr{netip.MustParseAddr("1.2.3.4"), netip.MustParseAddr("10.0.0.1")}, nil
+	}})
+	if _, err := p.Dial(ctx, caller("r1", "p"), api.Target{External: "mixed.example:80"}); api.KindOf(err) != api.Denied {
+		t.Errorf("a name with a private address among its own: %v, want kind %q", err, api.Denied)
+	}
+	if asked != 1 {
+		t.Errorf("the name was looked up %d times", asked)
+	}
+	if _, err := p.Dial(ctx, caller("r1", "p"), api.Target{External: "rebind.example:80"}); api.KindOf(err) != api.Denied {
+		t.Errorf("a name that changes: %v", err)
+	}
+	for _, bad := range []string{"", "1.1.1.1", "1.1.1.1:0", "1.1.1.1:99999", "1.1.1.1:x", ":80", "[::1:80", "a\x00b:80"} {
+		if _, err := p.dialExternal(ctx, caller("r1", "p"), bad, false); err == nil {
+			t.Errorf("%q is dialled", bad)
+		}
+	}
+}
+
+func TestOwnAddressesAreNotOutside(t *testing.T) {
+	p := lone(t, External{Own: func() []netip.Addr { return []netip.Addr{netip.MustParseAddr("5.6.7.8")} }})
+	if _, err := p.Dial(ctx, caller("r1", "p"), api.Target{External: "5.6.7.8:80"}); api.KindOf(err) != api.Denied {
+		t.Errorf("this machine's public address: %v, want kind %q", err, api.Denied)
+	}
+}
+
+// What an operator published may be at a private address.
+func TestPublishedServicesAreReached(t *testing.T) {
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lis.Close()
+	go func() {
+		c, err := lis.Accept()
+		if err == nil {
+			io.WriteString(c, "database")
+			c.Close()
+		}
+	}()
+	p := lone(t, External{})
+	if _, err := p.Dial(ctx, caller("r1", "p"), api.Target{External: lis.Addr().String()}); api.KindOf(err) != api.Denied {
+		t.Fatalf("loopback by address: %v", err)
+	}
+	p.cfg.Resolve = func(_ context.Context, _ api.Caller, path string) (api.Target, error) {
+		return api.Target{External: lis.Addr().String()}, nil
+	}
+	dctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	d, err := p.Dial(dctx, caller("r1", "p"), api.Target{Path: "/svc/db"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(open(t, d)); err != nil || string(b) != "database" {
+		t.Errorf("read %q, %v", b, err)
+	}
+}
