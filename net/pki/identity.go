@@ -171,6 +171,15 @@ func decodeChain(chain []byte) ([]*x509.Certificate, error) {
 	return certs, nil
 }
 
+// ChainPeer is the node that a chain is of, by its own word: nothing is verified.
+func ChainPeer(chain []byte) (Peer, error) {
+	certs, err := decodeChain(chain)
+	if err != nil {
+		return Peer{}, err
+	}
+	return peerOf(certs[0])
+}
+
 // CSR asks for a certificate for the key of now, or the one Rekey made.
 func (i *Identity) CSR() ([]byte, error) {
 	i.mu.Lock()

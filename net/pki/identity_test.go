@@ -252,12 +252,12 @@ func TestRotationOfTheCAWithLiveConnections(t *testing.T) {
 func TestTokenFindsItsCluster(t *testing.T) {
 	clk := clock.NewFake(start)
 	a, foreign := authority(t, "c1", start), authority(t, "c2", start)
-	n1 := member(t, clk, a, "n1", 1)
+	n1, joiner := member(t, clk, a, "n1", 1), identity(t, clk)
 	tok := NewToken(a.Fingerprint())
-	if l := connect(t, n1.Open("j"), tok.JoinClient("j", clk.Now)); l.clientErr != nil || l.srvErr != nil {
+	if l := connect(t, n1.Open("j"), joiner.Join(tok, "j")); l.clientErr != nil || l.srvErr != nil {
 		t.Errorf("the right token: client %v, server %v", l.clientErr, l.srvErr)
 	}
-	l := connect(t, n1.Open("j"), NewToken(foreign.Fingerprint()).JoinClient("j", clk.Now))
+	l := connect(t, n1.Open("j"), joiner.Join(NewToken(foreign.Fingerprint()), "j"))
 	if l.clientErr == nil || !strings.Contains(l.clientErr.Error(), "another cluster") {
 		t.Errorf("another cluster's token: %v", l.clientErr)
 	}
@@ -274,7 +274,7 @@ func TestTokenFindsItsCluster(t *testing.T) {
 		shown.Certificate = [][]byte{cert.Certificate[0], a.Certificate().Raw}
 		return &shown, nil
 	}
-	l = connect(t, c, tok.JoinClient("j", clk.Now))
+	l = connect(t, c, joiner.Join(tok, "j"))
 	if l.clientErr == nil || !strings.Contains(l.clientErr.Error(), "signed by no CA") {
 		t.Errorf("a foreign certificate beside the right CA: %v", l.clientErr)
 	}

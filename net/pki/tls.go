@@ -3,7 +3,6 @@ package pki
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"time"
 
 	"sigmaos/api"
 )
@@ -61,10 +60,10 @@ func (i *Identity) Client(node, proto string) *tls.Config {
 	return c
 }
 
-// JoinClient is the configuration for a node that has a token and nothing else:
-// the other side must show a node's certificate, and the CA of the token's
-// fingerprint that signed it. now is the wall clock.
-func (t Token) JoinClient(proto string, now func() time.Time) *tls.Config {
+// Join is the configuration for a node that has a token and nothing else: the
+// other side must show a node's certificate, and the CA of the token's
+// fingerprint that signed it.
+func (i *Identity) Join(t Token, proto string) *tls.Config {
 	c := base([]string{proto})
 	c.ServerName = "any" + Suffix
 	c.InsecureSkipVerify = true // VerifyConnection does it
@@ -77,7 +76,7 @@ func (t Token) JoinClient(proto string, now func() time.Time) *tls.Config {
 			if err != nil {
 				return err
 			}
-			if _, err := trust.Verify(cs.PeerCertificates, x509.ExtKeyUsageServerAuth, now()); err != nil {
+			if _, err := trust.Verify(cs.PeerCertificates, x509.ExtKeyUsageServerAuth, i.clk.Now()); err != nil {
 				return err
 			}
 			return spoken(cs, proto)

@@ -290,7 +290,7 @@ func FuzzUnmarshal(f *testing.F) {
 			}
 		}
 		UnmarshalAuthority(b)
-		decodeChain(b)
+		ChainPeer(b)
 		CheckCSR(b)
 		if c, err := x509.ParseCertificate(b); err == nil {
 			peerOf(c)
