@@ -141,6 +141,22 @@ func (r *Reader) Read() (Frame, error) {
 	return f, nil
 }
 
+// ReadOne reads one frame and not a byte more: for who goes on with the bytes
+// behind it himself.
+func ReadOne(r io.Reader) (Frame, error) {
+	b := make([]byte, HeaderSize)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return Frame{}, err
+	}
+	f, n, err := parseHeader(b, MaxPayload)
+	if err != nil {
+		return Frame{}, err
+	}
+	f.Payload = make([]byte, n)
+	_, err = io.ReadFull(r, f.Payload)
+	return f, err
+}
+
 // Rest is what was read behind the last frame: a connection that turns into a
 // byte stream goes on with it.
 func (r *Reader) Rest() []byte { return r.buf[r.start:r.end] }

@@ -1,0 +1,184 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sigmaos/api"
+	"sigmaos/net/control"
+)
+
+// IngressConfig of one address at which load-balancers deliver connections for
+// one target.
+type IngressConfig struct {
+	Addr   string
+	From   []netip.Prefix // load-balancers; nobody else is served
+	Target api.Target
+	// Caller is the realm that the target is of, asked at each connection.
+	Caller    func() (api.Caller, error)
+	Endpoints control.Endpoints
+	// Bring hands a connection to a listener of this node; an error of kind
+	// Unsupported says that it is on another.
+	Bring  func(ctx context.Context, c api.Caller, t api.Target, fd int) error
+	Logger *slog.Logger
+}
+
+// Ingress takes connections from load-balancers.
+type Ingress struct {
+	cfg  IngressConfig
+	lis  net.Listener
+	ctx  context.Context
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+	open chan struct{}
+}
+
+// ParseIngress reads ADDR=REALM:TARGET, where TARGET is a path or an endpoint.
+func ParseIngress(s string) (addr, realm string, t api.Target, err error) {
+	addr, rest, ok := strings.Cut(s, "=")
+	realm, target, ok2 := strings.Cut(rest, ":")
+	if !ok || !ok2 || addr == "" || realm == "" || target == "" {
+		return "", "", t, fmt.Errorf("ingress %q: want ADDR:PORT=REALM:PATH", s)
+	}
+	if strings.HasPrefix(target, "/") {
+		t.Path = target
+	} else {
+		t.Endpoint = api.Endpoint(target)
+	}
+	return addr, realm, t, nil
+}
+
+// ListenIngress starts to take connections.
+func ListenIngress(cfg IngressConfig) (*Ingress, error) {
+	lis, err := net.Listen("tcp", cfg.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("ingress: %w", err)
+	}
+	i := &Ingress{cfg: cfg, lis: lis, open: make(chan struct{}, maxClients)}
+	i.ctx, i.stop = context.WithCancel(context.Background())
+	i.wg.Add(1)
+	go i.accept()
+	return i, nil
+}
+
+// Addr is where it listens.
+func (i *Ingress) Addr() string { return i.lis.Addr().String() }
+
+// Close stops it; connections that were handed over go on.
+func (i *Ingress) Close() error {
+	err := i.lis.Close()
+	i.stop()
+	i.wg.Wait()
+	return err
+}
+
+func (i *Ingress) accept() {
+	defer i.wg.Done()
+	for {
+		c, err := i.lis.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			time.Sleep(20 * time.Millisecond)
+			continue
+		}
+		ap, err := netip.ParseAddrPort(c.RemoteAddr().String())
+		if err != nil || !contains(i.cfg.From, ap.Addr().Unmap()) {
+			i.cfg.Logger.Warn("ingress refused a stranger", "from", c.RemoteAddr())
+			c.Close()
+			continue
+		}
+		select {
+		case i.open <- struct{}{}:
+		default:
+			c.Close()
+			continue
+		}
+		i.wg.Add(1)
+		go func() {
+			defer i.wg.Done()
+			defer func() { <-i.open }()
+			i.serve(c.(*net.TCPConn))
+		}()
+	}
+}
+
+func contains(list []netip.Prefix, a netip.Addr) bool {
+	for _, p := range list {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// serve reads the header, and not one byte more, and hands the connection on.
+func (i *Ingress) serve(c *net.TCPConn) {
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(authTime))
+	client, ok, err := readProxy(c)
+	if err != nil || !ok {
+		return
+	}
+	c.SetDeadline(time.Time{})
+	caller, err := i.cfg.Caller()
+	if err != nil {
+		i.cfg.Logger.Warn("ingress", "err", err)
+		return
+	}
+	caller.Address = client.String()
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return
+	}
+	fd := -1
+	rc.Control(func(s uintptr) { fd, err = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 0) })
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(i.ctx, authTime)
+	defer cancel()
+	err = i.cfg.Bring(ctx, caller, i.cfg.Target, fd)
+	if api.KindOf(err) != api.Unsupported {
+		if err != nil {
+			i.cfg.Logger.Debug("ingress", "err", err)
+		}
+		return
+	}
+	p, err := i.cfg.Endpoints.Dial(ctx, caller, i.cfg.Target)
+	if err != nil {
+		i.cfg.Logger.Debug("ingress", "err", err)
+		return
+	}
+	i.relay(c, p.FD)
+}
+
+// relay connects with a listener of another node.
+func (i *Ingress) relay(c *net.TCPConn, fd int) {
+	out := os.NewFile(uintptr(fd), "relay")
+	defer out.Close()
+	stop := context.AfterFunc(i.ctx, func() { c.Close(); out.Close() })
+	defer stop()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		io.Copy(out, c)
+		shutdown(out)
+	}()
+	io.Copy(c, out)
+	c.CloseWrite()
+	c.SetReadDeadline(time.Now().Add(time.Minute))
+	<-done
+}
