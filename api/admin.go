@@ -9,6 +9,7 @@ const (
 	MInfo        = "cluster.info"      // → ClusterInfo
 	MRealmCreate = "realm.create"      // Realm (Name, Quota) → Realm; operator
 	MRealmList   = "realm.ls"          // → []Realm; operator
+	MRealmToken  = "realm.token"       // TokenRequest → TokenFile; operator
 	MRealmRemove = "realm.rm"          // Ref; operator. Ends everything in it
 	MPutBegin    = "program.put.begin" // PutBegin → PutState
 	MPutData     = "program.put.data"  // PutState + Data, in order
@@ -34,11 +35,25 @@ type ClusterInfo struct {
 	Version  string    `json:"version"`
 	PID      int       `json:"pid"`
 	Metrics  string    `json:"metrics,omitempty"` // host:port of /metrics
+	Gateway  string    `json:"gateway,omitempty"` // host:port for programs outside
 	Started  time.Time `json:"started"`
 	Realm    string    `json:"realm,omitempty"` // of this connection
 	Layers   []string  `json:"layers"`          // isolation layers on: seccomp, landlock, apparmor, …
 	Cgroup   string    `json:"cgroup"`          // v1, hybrid or v2
 	Insecure bool      `json:"insecure,omitempty"`
+}
+
+// TokenRequest asks for what a program outside shows to be a user of a realm.
+type TokenRequest struct {
+	Realm   string        `json:"realm"`
+	User    string        `json:"user,omitempty"`
+	TTL     time.Duration `json:"ttl"`
+	Gateway string        `json:"gateway,omitempty"` // host:port at which they reach it; "" is this node's
+}
+
+// TokenFile is the file for them.
+type TokenFile struct {
+	Text []byte `json:"text"`
 }
 
 // PutBegin announces an upload; when the realm has the digest already nothing

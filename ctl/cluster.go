@@ -73,7 +73,7 @@ func (a *app) realm() *cobra.Command {
 	rm.RunE = a.anyRealm(func(ctx context.Context, c *admin.Client, args []string) error {
 		return c.RemoveRealm(ctx, args[0])
 	})
-	top.AddCommand(a.data(create, false), a.data(ls, false), rm)
+	top.AddCommand(a.data(create, false), a.data(ls, false), rm, a.realmToken())
 	return top
 }
 

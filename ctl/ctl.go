@@ -102,7 +102,7 @@ func (a *app) root(version string) *cobra.Command {
 			return cmd.Help()
 		},
 	}
-	root.PersistentFlags().StringVar(&a.opt.Context, "context", "", "cluster: its name or the path of its socket (SIGMA_CONTEXT)")
+	root.PersistentFlags().StringVar(&a.opt.Context, "context", "", "cluster: its name, the path of its socket, or a realm's token file (SIGMA_CONTEXT)")
 	root.PersistentFlags().StringVar(&a.opt.Realm, "realm", "", "realm to act in (SIGMA_REALM; \"default\")")
 	root.AddCommand(a.run(), a.spawn(), a.wait(), a.ps(), a.logs(), a.kill(), a.why(), a.top(), a.realm(), a.ep(), a.programs(), a.dump(), a.info(), a.doctor(), a.bench())
 	var walk func(c *cobra.Command)

@@ -20,26 +20,21 @@ func startNamed(ctx context.Context, s *System) (func(context.Context) error, er
 	if err != nil {
 		return nil, err
 	}
-	realms, err := named.OpenRealms(ctx, peer.Client(), s.Log.With("role", "named"))
+	s.Peer = peer
+	return func(context.Context) error { return peer.Close() }, nil
+}
+
+// startRealms follows the table of tenants.
+func startRealms(ctx context.Context, s *System) (func(context.Context) error, error) {
+	realms, err := named.OpenRealms(ctx, s.etcd, s.Log.With("role", "realms"))
 	if err != nil {
-		peer.Close()
 		return nil, err
 	}
-	close := func(context.Context) error {
+	_, err = realms.Create(ctx, api.Realm{Name: DefaultRealm})
+	if err != nil && api.KindOf(err) != api.Exists {
 		realms.Close()
-		return peer.Close()
-	}
-	s.nodeNum, s.boot, err = named.Boot(ctx, peer.Client(), s.Config.Node)
-	if err == nil {
-		_, err = realms.Create(ctx, api.Realm{Name: DefaultRealm})
-		if api.KindOf(err) == api.Exists {
-			err = nil
-		}
-	}
-	if err != nil {
-		close(ctx)
 		return nil, err
 	}
-	s.Peer, s.Realms = peer, realms
-	return close, nil
+	s.Realms = realms
+	return func(context.Context) error { realms.Close(); return nil }, nil
 }

@@ -16,9 +16,13 @@ import (
 	"strings"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"sigmaos/api"
 	"sigmaos/naming/named"
 	"sigmaos/net/dialproxy"
+	"sigmaos/net/pki"
+	"sigmaos/net/realmtoken"
 	"sigmaos/roles/config"
 	"sigmaos/roles/lock"
 	"sigmaos/roles/schedd"
@@ -35,11 +39,14 @@ type Role struct {
 }
 
 // Table lists every role. Those without a name of their own in --roles
-// (operator, metrics) come with every node.
+// (cluster, realms, proxy, operator, gateway, metrics) come with every node.
 var Table = []Role{
-	{Name: "named", Doc: "hosts an etcd peer with the realms' records", Start: startNamed},
-	{Name: "proxy", Doc: "connects procs", Needs: []string{"named"}, Start: startProxy},
-	{Name: "node", Doc: "starts procs: slots, binfs, logs", Needs: []string{"named", "proxy"}, Start: startNode},
+	{Name: "named", Doc: "hosts an etcd peer with the cluster's and the realms' records", Start: startNamed},
+	{Name: "cluster", Doc: "membership: keys, certificates, the other nodes", Start: startCluster},
+	{Name: "realms", Doc: "follows the table of tenants", Needs: []string{"cluster"}, Start: startRealms},
+	{Name: "proxy", Doc: "connects procs", Needs: []string{"realms"}, Start: startProxy},
+	{Name: "node", Doc: "starts procs: slots, binfs, logs", Needs: []string{"realms", "proxy"}, Start: startNode},
+	{Name: "gateway", Doc: "the way in for programs outside", Needs: []string{"node"}, Start: startGateway},
 	{Name: "operator", Doc: "the operator's socket", Needs: []string{"node"}, Start: startOperator},
 	{Name: "metrics", Doc: "Prometheus metrics on a local port", Needs: []string{"node"}, Start: startMetrics},
 }
@@ -57,9 +64,13 @@ type System struct {
 	Schedd *schedd.Schedd
 	Proxy  *dialproxy.Proxy
 
-	nodeNum uint16
-	boot    uint32
-	stops   []stop
+	Identity *pki.Identity
+	etcd     *clientv3.Client
+	record   named.Cluster // as read at the start
+	tokens   *realmtoken.Keys
+	nodeNum  uint16
+	boot     uint32
+	stops    []stop
 }
 
 type stop struct {
@@ -72,7 +83,7 @@ const stopTime = 15 * time.Second
 
 // Start takes the instance's directories and starts the roles of cfg.
 func Start(ctx context.Context, cfg config.Config, version string, log *slog.Logger) (_ *System, err error) {
-	order, err := order(Table, append(slices.Clone(cfg.Roles), "operator", "metrics"))
+	order, err := order(Table, append(slices.Concat(first(cfg.Roles), cfg.Roles), "operator", "gateway", "metrics"))
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +108,15 @@ func Start(ctx context.Context, cfg config.Config, version string, log *slog.Log
 		log.Debug("role started", "role", r.Name, "took", time.Since(begin).Round(time.Millisecond))
 	}
 	return s, nil
+}
+
+// first is the role that others stand on where it is offered: they do not need
+// it, for it may be on another node.
+func first(roles []string) []string {
+	if slices.Contains(roles, "named") {
+		return []string{"named"}
+	}
+	return nil
 }
 
 // Stop stops all roles in reverse order and gives the directories back.

@@ -68,27 +68,30 @@ func (p *Proxy) runService(fn Service, conn net.Conn, c api.Caller) {
 	fn(p.ctx, conn, c)
 }
 
-// Bring hands a connection that came from outside to an endpoint: the gateway
-// has found out who it is. fd is the proxy's from now on, whatever comes of it;
-// only endpoints of this node can take one.
-func (p *Proxy) Bring(c api.Caller, ep api.Endpoint, fd int) error {
-	node, boot, id, ok := ep.Parse()
-	var e *endpoint
-	if ok && node == p.cfg.Node && boot == p.cfg.Boot {
-		e = p.lookup(c.Realm, id)
+// Bring hands a connection that came from outside to a listener: the gateway
+// has found out for whom it is. fd is the proxy's from now on, whatever comes of
+// it. Kind Unsupported says that the listener is on another node.
+func (p *Proxy) Bring(ctx context.Context, c api.Caller, t api.Target, fd int) (err error) {
+	defer func() {
+		if err != nil {
+			unix.Close(fd)
+		}
+	}()
+	if t.Path != "" && p.cfg.Resolve != nil {
+		if t, err = p.cfg.Resolve(ctx, c, t.Path); err != nil {
+			return err
+		}
 	}
-	err := error(errRefused)
-	if e != nil {
-		err = e.offer(control.Passed{FD: fd, Peer: peerOf(c, ep)})
+	node, boot, id, ok := t.Endpoint.Parse()
+	switch {
+	case !ok || node == p.cfg.Node && boot != p.cfg.Boot:
+		return errRefused
+	case node != p.cfg.Node:
+		return api.E(api.Unsupported, "bring", "", "the listener is on another node")
 	}
-	if err != nil {
-		unix.Close(fd)
+	e := p.lookup(c.Realm, id)
+	if e == nil {
+		return errRefused
 	}
-	return err
-}
-
-// Here reports whether an endpoint is one of this node.
-func (p *Proxy) Here(ep api.Endpoint) bool {
-	node, _, _, ok := ep.Parse()
-	return ok && node == p.cfg.Node
+	return e.offer(control.Passed{FD: fd, Peer: peerOf(c, t.Endpoint)})
 }

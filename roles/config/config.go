@@ -30,6 +30,9 @@ type Config struct {
 	DataDir    string   `json:"data-dir" help:"what must survive (default /var/lib/sigma/NAME)"`
 	RunDir     string   `json:"run-dir" help:"sockets and mounts (default /run/sigma/NAME)"`
 	Metrics    string   `json:"metrics" help:"address of /metrics; \"off\" is none"`
+	Gateway    string   `json:"gateway" help:"address for programs outside, over TLS with a realm's token; \"off\" is none"`
+	Ingress    []string `json:"ingress" help:"ADDR:PORT=REALM:PATH: where load-balancers deliver connections, with a PROXY header of version 2"`
+	LBRanges   []string `json:"lb-ranges" help:"address ranges of the load-balancers"`
 	LogLevel   string   `json:"log-level" help:"debug, info, warn or error"`
 	LogRate    int64    `json:"log-rate" help:"output taken from one proc, bytes/s"`
 	LogBytes   int64    `json:"log-bytes" help:"output kept of one realm, bytes"`
@@ -57,24 +60,36 @@ func Default() Config {
 // Dev is Default for a cluster on one's own machine.
 func Dev() Config {
 	c := Default()
-	c.Name, c.Metrics, c.LogLevel = "dev", "127.0.0.1:0", "warn"
+	c.Name, c.Metrics, c.Gateway, c.LogLevel = "dev", "127.0.0.1:0", "127.0.0.1:0", "warn"
 	return c
 }
 
 // Ranges are Deny and Allow.
 func (c Config) Ranges() (deny, allow []netip.Prefix, err error) {
-	parse := func(name string, list []string) (out []netip.Prefix) {
-		for _, s := range list {
-			p, perr := netip.ParsePrefix(s)
-			if perr != nil {
-				err = fmt.Errorf("config: %s has %q; want ranges such as 10.1.0.0/16", name, s)
-			}
-			out = append(out, p)
-		}
-		return out
+	deny, err = prefixes("deny", c.Deny)
+	if err == nil {
+		allow, err = prefixes("allow", c.Allow)
 	}
-	return parse("deny", c.Deny), parse("allow", c.Allow), err
+	return deny, allow, err
 }
+
+// Balancers are LBRanges.
+func (c Config) Balancers() ([]netip.Prefix, error) { return prefixes("lb-ranges", c.LBRanges) }
+
+func prefixes(name string, list []string) (out []netip.Prefix, err error) {
+	for _, s := range list {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return nil, fmt.Errorf("config: %s has %q; want ranges such as 10.1.0.0/16", name, s)
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// Reachable is the host at which others reach this machine: the node's name,
+// where nothing better was said.
+func (c Config) Reachable() string { return c.Node }
 
 // Level is LogLevel for slog.
 func (c Config) Level() slog.Level {
@@ -218,8 +233,10 @@ func (c *Config) fill() {
 	if c.SlotsWarm == 0 {
 		c.SlotsWarm = runtime.NumCPU() + 1
 	}
-	if c.Metrics == "off" {
-		c.Metrics = ""
+	for _, addr := range []*string{&c.Metrics, &c.Gateway} {
+		if *addr == "off" {
+			*addr = ""
+		}
 	}
 }
 
@@ -256,6 +273,9 @@ func (c Config) validate() error {
 		return bad("uid-base", c.UIDBase, "100000 or more, and all uids below 2^31")
 	}
 	if _, _, err := c.Ranges(); err != nil {
+		return err
+	}
+	if _, err := c.Balancers(); err != nil {
 		return err
 	}
 	for _, f := range []struct {

@@ -103,6 +103,12 @@ var methods = map[string]method{
 // Call serves the tools' methods.
 func (s *Schedd) Call(ctx context.Context, c api.Caller, call wire.Call, send func(any, []byte) error) (any, error) {
 	m, ok := methods[call.Method]
+	if x, has := s.cfg.Methods[call.Method]; has {
+		ok = true
+		m = method{operator: x.Operator, realm: x.Realm, run: func(_ *Schedd, ctx context.Context, c api.Caller, call wire.Call, _ sender) (any, error) {
+			return x.Run(ctx, c, call.Body)
+		}}
+	}
 	switch {
 	case !ok:
 		return nil, api.E(api.Unsupported, "call", short(call.Method), "this sigmad has no such method")

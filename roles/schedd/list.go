@@ -149,6 +149,20 @@ func (s *Schedd) Totals() Totals {
 // Top samples the whole node.
 func (s *Schedd) Top() (api.Top, error) { return s.top(api.Caller{Operator: true}) }
 
+// SetGateway tells clients where the gateway is.
+func (s *Schedd) SetGateway(addr string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cfg.Info.Gateway = addr
+}
+
+// Gateway is what SetGateway said.
+func (s *Schedd) Gateway() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cfg.Info.Gateway
+}
+
 // SetMetrics tells clients where the metrics are.
 func (s *Schedd) SetMetrics(addr string) {
 	s.mu.Lock()

@@ -17,6 +17,7 @@ package schedd
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"sync"
@@ -60,11 +61,20 @@ type Config struct {
 	Queue    *be.Queue
 	Logger   *slog.Logger
 	Observe  Observer // may be nil
+	// Methods are those of other roles, by name.
+	Methods map[string]Method
 	// Endpoints serves the procs' connections; Ended of a proc closes its own.
 	Endpoints Endpoints
 
 	KeepFor   time.Duration // an exit record; default 10 min
 	KeepCount int           // exit records of a realm; default 100,000
+}
+
+// Method is a call of the tools that another role serves.
+type Method struct {
+	Operator bool
+	Realm    bool
+	Run      func(ctx context.Context, c api.Caller, body json.RawMessage) (any, error)
 }
 
 // Endpoints connects procs, and forgets what an ended one listened on.

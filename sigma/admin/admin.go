@@ -19,12 +19,13 @@ import (
 	"sigmaos/api/wire"
 	"sigmaos/net/fdpass"
 	"sigmaos/sigma"
+	"sigmaos/sigma/outside"
 )
 
 // Options say which cluster and realm; empty ones come from SIGMA_CONTEXT and
 // SIGMA_REALM.
 type Options struct {
-	Context string // a cluster's name or the path of its socket
+	Context string // a cluster's name, the path of its socket, or a realm's token file
 	Realm   string // "default" where nothing else is said; "-" is none
 }
 
@@ -52,6 +53,17 @@ func Connect(ctx context.Context, o Options) (*Client, error) {
 	}
 	if o.Realm == "" {
 		o.Realm = "default"
+	}
+	if st, err := os.Stat(o.Context); err == nil && st.Mode().IsRegular() {
+		c, f, err := outside.Connect(ctx, o.Context)
+		if err != nil {
+			return nil, err
+		}
+		if o.Realm != "default" && o.Realm != "-" && o.Realm != f.Realm {
+			c.Close()
+			return nil, api.E(api.Denied, "realm", o.Realm, "the token in %s is for realm %s", o.Context, f.Realm)
+		}
+		return &Client{Client: c, opt: o}, nil
 	}
 	conn, err := dial(ctx, o.Context)
 	if err != nil {
