@@ -342,6 +342,10 @@ func (s *Schedd) admitLCLocked(p *proc) bool {
 	return err == nil
 }
 
+// restTime is how soon a slot that was not ready for a small proc is tried
+// again.
+const restTime = 2 * time.Millisecond
+
 // getSlot asks for a slot; a start that fails because of its slot is tried
 // again in another one. The proc was never exec'ed then.
 func (s *Schedd) getSlot(p *proc, tries int) {
@@ -356,6 +360,11 @@ func (s *Schedd) getSlot(p *proc, tries int) {
 				return
 			}
 			s.cfg.Pool.Put(sl)
+			if errors.Is(err, slot.ErrResting) {
+				s.wg.Add(1)
+				time.AfterFunc(restTime, func() { defer s.wg.Done(); s.getSlot(p, tries) })
+				return
+			}
 			if tries > 1 && err != errEnded {
 				s.log.Warn("slot refused a start", "proc", p.id, "err", err)
 				s.getSlot(p, tries-1)

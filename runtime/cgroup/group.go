@@ -50,6 +50,18 @@ func (g *Group) SetMemory(bytes int64) error {
 	return nil
 }
 
+// Below reports whether the group uses less than so many bytes, if need be after
+// dropping the page cache that it was charged for.
+func (g *Group) Below(bytes int64) (bool, error) {
+	used, err := g.t.memory(g.path)
+	if err != nil || used < bytes {
+		return err == nil, err
+	}
+	g.t.drop(g.path, used)
+	used, err = g.t.memory(g.path)
+	return err == nil && used < bytes, err
+}
+
 // SetPids bounds the threads in the group, PID 1 included; or Unlimited.
 func (g *Group) SetPids(n int) error {
 	g.mu.Lock()
@@ -95,13 +107,13 @@ func (g *Group) Stats() (s Stats, err error) {
 	if s.CPU, err = g.t.cpuTime(g.path); err != nil {
 		return s, err
 	}
-	dir, v2 := g.t.dir("memory", g.path)
-	usage, peak := "memory.usage_in_bytes", "memory.max_usage_in_bytes"
-	if v2 {
-		usage, peak = "memory.current", "memory.peak"
-	}
-	if s.Memory, err = readInt(dir, usage); err != nil {
+	if s.Memory, err = g.t.memory(g.path); err != nil {
 		return s, err
+	}
+	dir, v2 := g.t.dir("memory", g.path)
+	peak := "memory.max_usage_in_bytes"
+	if v2 {
+		peak = "memory.peak"
 	}
 	if s.MemoryPeak, err = readInt(dir, peak); err != nil && !(v2 && errors.Is(err, fs.ErrNotExist)) {
 		return s, err

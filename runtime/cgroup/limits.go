@@ -32,6 +32,26 @@ func (t *Tree) setMemory(path string, n int64) error {
 	return nil
 }
 
+// memory is what a group uses, bytes, page cache and the kernel's own included.
+func (t *Tree) memory(path string) (int64, error) {
+	dir, v2 := t.dir("memory", path)
+	if v2 {
+		return readInt(dir, "memory.current")
+	}
+	return readInt(dir, "memory.usage_in_bytes")
+}
+
+// drop asks the kernel to give up so many bytes of a group's; it does what it
+// can.
+func (t *Tree) drop(path string, bytes int64) {
+	dir, v2 := t.dir("memory", path)
+	if v2 {
+		write(dir, "memory.reclaim", strconv.FormatInt(bytes, 10)) // Linux 5.19; EAGAIN if less was dropped
+		return
+	}
+	write(dir, "memory.force_empty", "0")
+}
+
 func setMemoryV1(dir string, n int64) error {
 	const name, withSwap = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
 	v := limit(n, "-1")

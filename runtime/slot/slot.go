@@ -101,11 +101,14 @@ func (s *Slot) Class() cgroup.Class { return s.class }
 
 // Start gives spec to the waiting child and returns; onEnd is called once, from
 // a goroutine of the slot, after the proc's output was read to its end. An
-// error means that nothing was started and the slot is of no further use.
+// error means that nothing was started and, but for ErrResting, that the slot is
+// of no further use.
 func (s *Slot) Start(spec Spec, onEnd func(End)) error {
 	defer spec.Control.Close()
 	if err := s.limit(spec); err != nil {
-		s.spoil()
+		if err != ErrResting {
+			s.spoil()
+		}
 		return err
 	}
 	s.mu.Lock()
@@ -138,6 +141,16 @@ func (s *Slot) Start(spec Spec, onEnd func(End)) error {
 	return nil
 }
 
+// ErrResting is Start's error for a slot in which too much is left of earlier
+// procs for one with a small limit: the kernel frees page tables, tasks and
+// pipes a few ms late, and counts them until then. The slot is as good as any
+// other, a little later.
+var ErrResting = errors.New("slot: the kernel has not freed its last proc's memory yet")
+
+// small is the limit below which that is looked at: more than 5 MiB were never
+// seen, at any rate of starts.
+const small = 12 << 20
+
 // initMemory is what PID 1 and the kernel may have in the group beyond the
 // proc's own limit: without it, 16 of 1,000 procs of two system calls did not
 // live under 1 MiB, and after a proc with many threads not all under 2 MiB, for
@@ -146,8 +159,16 @@ const initMemory = 1 << 20
 
 // limit sets what the cgroup enforces; equal values cost nothing.
 func (s *Slot) limit(spec Spec) error {
-	if err := s.group.SetMemory(spec.Memory + initMemory); err != nil {
+	memory := spec.Memory + initMemory
+	if err := s.group.SetMemory(memory); errors.Is(err, syscall.EBUSY) {
+		return ErrResting
+	} else if err != nil {
 		return err
+	}
+	if memory < small {
+		if ok, err := s.group.Below(memory / 2); err == nil && !ok {
+			return ErrResting
+		}
 	}
 	if err := s.group.SetPids(int(spec.Threads) + 1); err != nil { // PID 1
 		return err
