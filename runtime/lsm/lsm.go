@@ -111,6 +111,8 @@ profile ` + profileName + ` flags=(attach_disconnected) {
   /*/ r,
   owner /proc/** r,
   deny /proc/*/mem rwx,
+  deny /proc/*/ns/** r,
+  deny /proc/*/net/** r,
 }
 `
 
