@@ -27,7 +27,7 @@ procs:
 	@if command -v $(CC) >/dev/null; then \
 		$(CC) -O2 -static -o bin/procs/hello-c apps/hello/c/hello.c; \
 		$(CC) -Os -static -nostdlib -ffreestanding -fno-stack-protector -Wl,--build-id=none -Wl,-z,noseparate-code -s -o bin/procs/hello-raw apps/hello/raw/hello.c; \
-		if [ -e test/probes/probe/probe.c ]; then $(CC) -O2 -static -nostdlib -ffreestanding -fno-stack-protector -o bin/procs/probe test/probes/probe/probe.c; fi; \
+		$(CC) -O2 -static -nostdlib -ffreestanding -fno-stack-protector -Wall -Wextra -o bin/procs/probe test/probes/probe/*.c; \
 	else echo 'no C compiler: bin/procs/hello-c and probe are not built'; fi
 	@if command -v $(RUSTC) >/dev/null; then \
 		$(RUSTC) -O -C target-feature=+crt-static -C panic=abort -o bin/procs/hello-rust apps/hello/rust/hello.rs; \

@@ -1,4 +1,8 @@
 // Package test runs whole nodes, as a user does, and looks at what they leave.
+//
+// A test starts a [Node] of its own, or, where it only runs procs, uses the one
+// that all hostile procs share. Every node is looked after by the leak checker
+// (leaks_test.go) when it has stopped.
 package test
 
 import (
@@ -9,33 +13,97 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sigmaos/api"
 	"sigmaos/sigma/admin"
 )
 
-const bin = "../bin"
+// bin has what make builds.
+var bin = func() string {
+	if d := os.Getenv("SIGMA_BIN"); d != "" {
+		return d
+	}
+	return "../bin"
+}()
+
+// long says that make test-long runs: full lengths instead of scaled ones.
+var long = os.Getenv("SIGMA_LONG") != ""
+
+// scaled is full in make test-long and short otherwise.
+func scaled[T any](short, full T) T {
+	if long {
+		return full
+	}
+	return short
+}
+
+// TestMain makes this process the parent of every orphan, so that the leak
+// checker sees what a node left running, and stops the shared node at the end.
+func TestMain(m *testing.M) {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		fmt.Fprintln(os.Stderr, "test: subreaper:", err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	if !stopShared() && code == 0 {
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// reporter is the part of testing.TB that nodes need; the shared one outlives
+// every test.
+type reporter interface {
+	Helper()
+	Logf(string, ...any)
+	Errorf(string, ...any)
+	Fatalf(string, ...any)
+}
 
 var nodes atomic.Int64
 
 // Node is one running `sigmad dev` with directories and groups of its own.
 type Node struct {
-	t    *testing.T
+	t    reporter
 	Name string
 	Dir  string
 	args []string
+	*running
+}
+
+// running is the process; copies of a Node share it.
+type running struct {
 	cmd  *exec.Cmd
-	err  bytes.Buffer
+	err  *output
 	done chan struct{}
 }
 
-// StartNode starts a node and waits until it answers; the test's end stops it
-// and looks for leftovers.
-func StartNode(t *testing.T, args ...string) *Node {
+// output collects what a process writes while others may read it.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+func needRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
@@ -43,12 +111,31 @@ func StartNode(t *testing.T, args ...string) *Node {
 	if _, err := os.Stat(filepath.Join(bin, "sigmad")); err != nil {
 		t.Fatal("run make first: the tests start bin/sigmad")
 	}
+}
+
+// newNode prepares a node and starts nothing.
+func newNode(t reporter, dir string, args ...string) *Node {
+	n := &Node{t: t, Name: fmt.Sprintf("t%d-%d", os.Getpid(), nodes.Add(1)), Dir: dir, running: &running{}}
+	n.args = append([]string{"dev", "--name", n.Name, "--data-dir", filepath.Join(dir, "data"), "--run-dir", filepath.Join(dir, "run"), "--cgroup-root", "sigma-" + n.Name}, args...)
+	return n
+}
+
+// StartNode starts a node and waits until it answers; the test's end stops it
+// and looks for leftovers.
+func StartNode(t *testing.T, args ...string) *Node {
+	t.Helper()
+	needRoot(t)
 	dir, err := os.MkdirTemp("", "sigma-test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &Node{t: t, Name: fmt.Sprintf("t%d-%d", os.Getpid(), nodes.Add(1)), Dir: dir}
-	n.args = append([]string{"dev", "--name", n.Name, "--data-dir", filepath.Join(dir, "data"), "--run-dir", filepath.Join(dir, "run"), "--cgroup-root", "sigma-" + n.Name}, args...)
+	return startIn(t, dir, args...)
+}
+
+// startIn is StartNode in a directory that exists.
+func startIn(t *testing.T, dir string, args ...string) *Node {
+	t.Helper()
+	n := newNode(t, dir, args...)
 	t.Cleanup(func() {
 		n.Stop()
 		n.AssertNothingLeft()
@@ -58,18 +145,17 @@ func StartNode(t *testing.T, args ...string) *Node {
 	return n
 }
 
-// Start starts the node's process.
+// For is the node as another test uses it.
+func (n *Node) For(t reporter) *Node {
+	c := *n
+	c.t = t
+	return &c
+}
+
+// Start starts the node's process and waits until it answers.
 func (n *Node) Start() {
 	n.t.Helper()
-	n.err.Reset()
-	n.cmd = exec.Command(filepath.Join(bin, "sigmad"), n.args...)
-	n.cmd.Stderr = &n.err
-	if err := n.cmd.Start(); err != nil {
-		n.t.Fatal(err)
-	}
-	done := make(chan struct{})
-	n.done = done
-	go func() { n.cmd.Wait(); close(done) }()
+	n.spawn()
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		c, err := n.connect("default")
 		if err == nil {
@@ -77,15 +163,37 @@ func (n *Node) Start() {
 			return
 		}
 		select {
-		case <-done:
-			n.t.Fatalf("sigmad ended: %s", n.err.String())
+		case <-n.done:
+			n.t.Fatalf("sigmad ended: %s", n.err)
 		default:
 		}
 		if time.Now().After(end) {
-			n.t.Fatalf("sigmad does not answer: %v\n%s", err, n.err.String())
+			n.t.Fatalf("sigmad does not answer: %v\n%s", err, n.err)
 		}
 	}
 }
+
+// spawn starts the process and does not wait.
+func (n *Node) spawn() {
+	n.t.Helper()
+	n.err = &output{}
+	n.cmd = exec.Command(filepath.Join(bin, "sigmad"), n.args...)
+	n.cmd.Stderr = n.err
+	if err := n.cmd.Start(); err != nil {
+		n.t.Fatalf("sigmad: %v", err)
+	}
+	own.Store(n.cmd.Process.Pid, true)
+	done := make(chan struct{})
+	n.done = done
+	go func(cmd *exec.Cmd) {
+		cmd.Wait()
+		own.Delete(cmd.Process.Pid)
+		close(done)
+	}(n.cmd)
+}
+
+// PID of sigmad.
+func (n *Node) PID() int { return n.cmd.Process.Pid }
 
 // Stop asks the node to end and waits.
 func (n *Node) Stop() {
@@ -96,8 +204,11 @@ func (n *Node) Stop() {
 	n.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-n.done:
-	case <-time.After(20 * time.Second):
-		n.t.Errorf("sigmad does not stop\n%s", n.err.String())
+		if code := n.cmd.ProcessState.ExitCode(); code != 0 {
+			n.t.Errorf("sigmad ended with %v\n%s", n.cmd.ProcessState, n.err)
+		}
+	case <-time.After(30 * time.Second):
+		n.t.Errorf("sigmad does not stop\n%s", n.err)
 		n.cmd.Process.Kill()
 		<-n.done
 	}
@@ -111,8 +222,10 @@ func (n *Node) Kill() {
 	n.cmd = nil
 }
 
+func (n *Node) socket() string { return filepath.Join(n.Dir, "run", "sock") }
+
 func (n *Node) connect(realm string) (*admin.Client, error) {
-	return admin.Connect(context.Background(), admin.Options{Context: filepath.Join(n.Dir, "run", "sock"), Realm: realm})
+	return admin.Connect(context.Background(), admin.Options{Context: n.socket(), Realm: realm})
 }
 
 // Client connects in a realm.
@@ -120,38 +233,49 @@ func (n *Node) Client(realm string) *admin.Client {
 	n.t.Helper()
 	c, err := n.connect(realm)
 	if err != nil {
-		n.t.Fatal(err)
+		n.t.Fatalf("connecting: %v", err)
 	}
-	n.t.Cleanup(func() { c.Close() })
+	if t, ok := n.t.(interface{ Cleanup(func()) }); ok {
+		t.Cleanup(func() { c.Close() })
+	}
 	return c
 }
 
 // Ctl runs sigmactl and returns what it printed and its status.
 func (n *Node) Ctl(args ...string) (stdout, stderr string, code int) {
 	n.t.Helper()
+	return n.Shell(filepath.Join(bin, "sigmactl"), args...)
+}
+
+// Shell runs a command with the node as its cluster.
+func (n *Node) Shell(name string, args ...string) (stdout, stderr string, code int) {
+	n.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "sigmactl"), args...)
-	cmd.Env = append(os.Environ(), "SIGMA_CONTEXT="+filepath.Join(n.Dir, "run", "sock"))
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(), "SIGMA_CONTEXT="+n.socket())
 	var out, errb bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errb
 	err := cmd.Run()
 	if ctx.Err() != nil {
-		n.t.Fatalf("sigmactl %v hangs", args)
+		n.t.Fatalf("%s %v hangs", name, args)
 	}
 	if err != nil && cmd.ProcessState == nil {
-		n.t.Fatal(err)
+		n.t.Fatalf("%s: %v", name, err)
 	}
 	return out.String(), errb.String(), cmd.ProcessState.ExitCode()
 }
 
 // Proc is the path of a program of the build; a test that needs one which no
 // compiler could make is skipped by its name.
-func Proc(t *testing.T, name string) string {
+func Proc(t reporter, name string) string {
 	t.Helper()
 	p := filepath.Join(bin, "procs", name)
 	if _, err := os.Stat(p); err != nil {
-		t.Skipf("%s is not built: no compiler for it here", name)
+		if s, ok := t.(interface{ Skipf(string, ...any) }); ok {
+			s.Skipf("%s is not built: no compiler for it here", name)
+		}
+		t.Fatalf("%s is not built", name)
 	}
 	return p
 }
@@ -163,59 +287,61 @@ func (n *Node) Run(c *admin.Client, d *api.ProcDesc) api.Status {
 	defer cancel()
 	id, err := c.Spawn(ctx, d)
 	if err != nil {
-		n.t.Fatal(err)
+		n.t.Fatalf("spawn: %v", err)
 	}
+	return n.Await(c, id)
+}
+
+// Await is WaitExit that fails the test where the wait itself fails.
+func (n *Node) Await(c *admin.Client, id api.ProcID) api.Status {
+	n.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
 	st, err := c.WaitExit(ctx, id)
 	if err != nil {
-		n.t.Fatal(err)
+		n.t.Fatalf("waitexit %s: %v", id, err)
 	}
 	return st
+}
+
+// Running spawns a program and waits until it said Started.
+func (n *Node) Running(c *admin.Client, d *api.ProcDesc) api.ProcID {
+	n.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	id, err := c.Spawn(ctx, d)
+	if err == nil {
+		err = c.WaitStart(ctx, id)
+	}
+	if err != nil {
+		n.t.Fatalf("starting %s %q: %v", d.Program, d.Args, err)
+	}
+	return id
 }
 
 // Upload puts a program into the default realm by sigmactl and returns its path.
 func (n *Node) Upload(name string) string {
 	n.t.Helper()
-	_, e, code := n.Ctl("run", Proc(n.t, name), "-q")
-	if code != 0 {
+	return n.UploadTo("default", name)
+}
+
+// UploadTo puts a program into a realm.
+func (n *Node) UploadTo(realm, name string) string {
+	n.t.Helper()
+	_, e, code := n.Ctl("--realm", realm, "run", Proc(n.t, name), "-q")
+	if code != 0 && name != "probe" { // which has no -q and says so with status 2
 		n.t.Fatalf("upload %s: %s", name, e)
 	}
 	return "/bin/" + name
 }
 
-// left lists what a node's name or directory still has on the machine.
-func (n *Node) left() (out []string) {
-	mounts, _ := os.ReadFile("/proc/self/mountinfo")
-	if strings.Contains(string(mounts), n.Dir) {
-		out = append(out, "a mount below "+n.Dir)
-	}
-	groups, _ := filepath.Glob("/sys/fs/cgroup/*/sigma-" + n.Name)
-	more, _ := filepath.Glob("/sys/fs/cgroup/*/*/*/sigma-" + n.Name)
-	out = append(out, append(groups, more...)...)
-	procs, _ := filepath.Glob("/proc/[0-9]*/cgroup")
-	for _, p := range procs {
-		if b, err := os.ReadFile(p); err == nil && strings.Contains(string(b), "sigma-"+n.Name) {
-			out = append(out, "process "+filepath.Base(filepath.Dir(p)))
-		}
-	}
-	if _, err := os.Stat(filepath.Join(n.Dir, "run")); err == nil {
-		out = append(out, filepath.Join(n.Dir, "run"))
-	}
-	return out
-}
-
-// AssertNothingLeft fails the test for each process, mount, cgroup or file.
-func (n *Node) AssertNothingLeft() {
+// top samples the node.
+func (n *Node) top(c *admin.Client) (t api.Top) {
 	n.t.Helper()
-	var left []string
-	for end := time.Now().Add(3 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		if left = n.left(); len(left) == 0 {
-			return
-		}
-		if time.Now().After(end) {
-			n.t.Errorf("left behind: %q", left)
-			return
-		}
+	if err := c.Call(context.Background(), api.MTop, nil, &t); err != nil {
+		n.t.Fatalf("top: %v", err)
 	}
+	return t
 }
 
 // startAndFail runs sigmad with the node's arguments and expects it to end.
@@ -228,4 +354,18 @@ func (n *Node) startAndFail() (stderr string, code int) {
 	cmd.Stderr = &e
 	cmd.Run()
 	return e.String(), cmd.ProcessState.ExitCode()
+}
+
+// eventually waits until ok, and fails with what it said last.
+func eventually(t reporter, within time.Duration, what string, ok func() (bool, string)) {
+	t.Helper()
+	for end := time.Now().Add(within); ; time.Sleep(5 * time.Millisecond) {
+		done, said := ok()
+		if done {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within %v: %s", what, within, strings.TrimSpace(said))
+		}
+	}
 }

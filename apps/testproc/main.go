@@ -8,8 +8,10 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
+	"sigmaos/api"
 	"sigmaos/sigma"
 )
 
@@ -71,9 +73,16 @@ func main() {
 		}
 		fmt.Println("write", os.WriteFile("/etc/x", nil, 0o600))
 		fmt.Println("env", os.Environ())
-	case "forge": // says it is elsewhere
-		_, err := sigma.Spawn(ctx, &sigma.Desc{Program: arg(0), Env: []string{"A=1\x00B"}})
+	case "forge": // frames that no library writes
+		forged(ctx, arg(0))
+	case "meddle": // with a proc of somebody else's
+		meddle(ctx, api.ProcID(arg(0)))
+	case "flood": // a frame of 10 MB
+		sigma.Self().Exited(sigma.Status{Message: "before"})
+		_, err := syscall.Write(3, append([]byte{0, 0, 160, 0, 1, 4, 0, 0, 1, 0, 0, 0}, make([]byte, 1<<20)...))
 		fmt.Println(err)
+		_, err = sigma.Spawn(ctx, &sigma.Desc{Program: arg(0)})
+		fmt.Println(api.KindOf(err))
 	default:
 		fail(fmt.Errorf("no behaviour %q", verb))
 	}

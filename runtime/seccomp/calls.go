@@ -1,5 +1,7 @@
 package seccomp
 
+import "slices"
+
 // Call is one system call that a proc may make.
 type Call struct {
 	Name   string
@@ -8,8 +10,22 @@ type Call struct {
 	conds  []cond // alternatives
 }
 
+// Allows reports whether the call may be made with these arguments.
+func (c Call) Allows(args [6]uint64) bool {
+	return c.conds == nil || slices.ContainsFunc(c.conds, func(alt cond) bool { return alt.holds(args) })
+}
+
 // cond is one set of arguments under which a call is allowed.
 type cond []arg
+
+func (c cond) holds(args [6]uint64) bool {
+	for _, a := range c {
+		if args[a.index]&a.mask != a.value {
+			return false
+		}
+	}
+	return true
+}
 
 // arg compares one argument: arg&mask == value, 64 bits.
 type arg struct {

@@ -60,18 +60,7 @@ func naive(arch string, nr int, args [6]uint64) bool {
 		if archs[arch].numbers[c.Name] != nr {
 			continue
 		}
-		if c.conds == nil {
-			return true
-		}
-		for _, alt := range c.conds {
-			ok := true
-			for _, a := range alt {
-				ok = ok && args[a.index]&a.mask == a.value
-			}
-			if ok {
-				return true
-			}
-		}
+		return c.Allows(args)
 	}
 	return false
 }

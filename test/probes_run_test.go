@@ -1,0 +1,447 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sigmaos/api"
+)
+
+func TestPROBES_R1_ThreadBombMeetsItsLimit(t *testing.T) {
+	h := onHostile(t)
+	d := probe("R1")
+	d.Threads = 20
+	got := h.rowAs(h.c, d)
+	if n := find(t, got, "threads").R; n != 19 {
+		t.Errorf("with a limit of 20 threads it made %d more", n)
+	}
+	if r := find(t, got, "then").R; r != -11 {
+		t.Errorf("then came %d, want EAGAIN", r)
+	}
+}
+
+// Each kind of memory counts against the proc alone, and ends it alone.
+func TestPROBES_R2_EveryKindOfMemoryCounts(t *testing.T) {
+	h := onHostile(t)
+	for _, kind := range []string{"anon", "huge", "tables", "stack", "pipes"} {
+		d := probe("R2", kind)
+		d.Memory, d.FDs = 24<<20, 4096
+		id := h.spawn(h.c, d)
+		st := h.soon(h.c, id, 30*time.Second)
+		got := h.lines(h.c, id)
+		refusedIt := st.OK() && len(got) > 1 && got[len(got)-2].Try == "then" && got[len(got)-2].R == enomem // the kernel's own memory may also be refused
+		if st.State != api.OOM && !refusedIt || slices.ContainsFunc(got, func(a attempt) bool { return a.Try == "it had all that" }) {
+			t.Errorf("%s: %v after %v, want oom", kind, st, got)
+		}
+		h.intact(t)
+	}
+	for _, a := range append(h.row("R2", "mlock"), h.row("R2", "hugetlb")...) {
+		if a.R >= 0 {
+			t.Errorf("%v, want a refusal", a)
+		}
+	}
+	if got := h.row("R2", "names"); find(t, got, "names").R != 0 {
+		t.Errorf("names that do not exist: %v", got)
+	}
+}
+
+func TestPROBES_R4_DescriptorsMeetTheirLimit(t *testing.T) {
+	h := onHostile(t)
+	d := probe("R4")
+	d.FDs = 64
+	const emfile, ebadf = -24, -9
+	refused(t, h.rowAs(h.c, d), 5, map[string][]int64{"highest": {63}, "then": {ebadf}, "opened": {emfile}, "pipe": {emfile}, "epoll": {emfile}})
+}
+
+// One realm's hundred thousand do not hold up another's one: it takes its turn.
+func TestPROBES_R8_SpawnStormOfOneRealmLeavesTheOther(t *testing.T) {
+	h := onHostile(t)
+	ctx := context.Background()
+	prog := h.Upload("hello")
+	h.UploadTo("other", "hello")
+	count := scaled(800, 100_000)
+	ids := make([]api.ProcID, count)
+	var spawning sync.WaitGroup
+	for k := range 32 {
+		spawning.Go(func() {
+			for i := k; i < count; i += 32 {
+				id, err := h.c.Spawn(ctx, &api.ProcDesc{Program: prog, Args: []string{"-q"}, Memory: 16 << 20})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				ids[i] = id
+			}
+		})
+	}
+	spawning.Wait()
+	before := h.backlog("default")
+	for i := range 20 {
+		begin := time.Now()
+		st := h.Run(h.other, &api.ProcDesc{Program: prog, Args: []string{"-q"}, Memory: 16 << 20})
+		if !st.OK() {
+			t.Errorf("proc %d of the other realm: %v", i, st)
+		}
+		if i%5 == 0 {
+			t.Logf("proc %d of the other realm took %v", i, time.Since(begin))
+		}
+	}
+	if left := h.backlog("default"); before == 0 || left < before/3 {
+		t.Errorf("twenty procs of another realm had to wait until %d of %d were left", left, before)
+	}
+	for _, id := range ids {
+		if st := h.Await(h.c, id); !st.OK() {
+			t.Fatalf("%s: %v", id, st)
+		}
+	}
+}
+
+func TestPROBES_R9_F35_LogFloodHurtsOnlyTheFlooder(t *testing.T) {
+	n := StartNode(t, "--log-bytes", "4MiB", "--log-rate", "64MiB")
+	c := n.Client("default")
+	prog := n.Upload("testproc")
+	quiet := n.Running(c, sleeper(prog))
+	said, _, _ := n.Ctl("spawn", prog, "print", "3", "9")
+	said = strings.TrimSpace(said)
+	id := strings.TrimSpace(first(n.Ctl("spawn", prog, "print", fmt.Sprint(scaled(100_000, 10_000_000)), "99")))
+	// While it floods, others are answered.
+	begin := time.Now()
+	n.info(c, quiet)
+	if d := time.Since(begin); d > 2*time.Second {
+		t.Errorf("beside a flood an answer took %v", d)
+	}
+	if st := n.Await(c, api.ProcID(id)); !st.OK() {
+		t.Fatalf("the flooder: %v", st)
+	}
+	out, e, _ := n.Ctl("logs", id)
+	if len(out) > 5<<20 || !strings.Contains(e, "dropped") {
+		t.Errorf("%d bytes are kept, and the reader is told %q", len(out), e)
+	}
+	if out, _, _ := n.Ctl("logs", said); out != strings.Repeat("xxxxxxxxx\n", 3) {
+		t.Errorf("another proc's output is %q", out)
+	}
+}
+
+func first(s, _ string, _ int) string { return s }
+
+// backlog counts a realm's procs that have not ended.
+func (h *hostile) backlog(realm string) int {
+	h.t.Helper()
+	for _, r := range h.top(h.c).Realms {
+		if r.Name == realm {
+			return r.Queued + r.Running
+		}
+	}
+	return 0
+}
+
+// Timers, membarriers and the interrupts of munmap: they count as the proc's
+// own time, and the rest of the node goes on.
+func TestPROBES_R7_R10_StormsAreAccountedAndBearable(t *testing.T) {
+	h := onHostile(t)
+	for _, row := range []string{"R10", "R7"} {
+		d := probe(row)
+		d.Threads = 120
+		id := h.Running(h.c, d)
+		used := func() time.Duration {
+			for _, p := range h.top(h.c).Procs {
+				if p.ID == id {
+					return time.Duration(p.CPU)
+				}
+			}
+			return 0
+		}
+		eventually(t, 10*time.Second, row+" is accounted", func() (bool, string) {
+			u := used()
+			return u > 300*time.Millisecond, fmt.Sprint(u)
+		})
+		for _, class := range []api.Class{api.LC, api.BE} {
+			begin := time.Now()
+			d := &api.ProcDesc{Program: h.sleeper, Class: class, Memory: 16 << 20}
+			if st := h.Run(h.other, d); !st.OK() {
+				t.Errorf("beside %s a proc of another realm: %v", row, st)
+			}
+			t.Logf("beside %s, a %v proc of another realm took %v", row, class, time.Since(begin))
+		}
+		if err := h.c.Kill(context.Background(), id, 0); err != nil {
+			t.Error(err)
+		}
+		if st := h.soon(h.c, id, 5*time.Second); st.State != api.Killed {
+			t.Errorf("%s: %v", row, st)
+		}
+	}
+}
+
+// Kill ends a proc that ignores everything, and one that stopped itself.
+func TestPROBES_P15_P16_KillEndsWhateverIgnoresIt(t *testing.T) {
+	h := onHostile(t)
+	for _, row := range []string{"P15", "P16"} {
+		id := h.Running(h.c, probe(row))
+		if row == "P16" {
+			eventually(t, 5*time.Second, "the proc stops", func() (bool, string) {
+				d, _, _ := h.Ctl("dump", string(id))
+				return strings.Contains(d, "do_signal_stop") || strings.Contains(d, "thread"), d
+			})
+		}
+		if err := h.c.Kill(context.Background(), id, 50*time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		if st := h.soon(h.c, id, 1050*time.Millisecond+scaled(time.Second, 0)); st.State != api.Killed {
+			t.Errorf("%s: %v", row, st)
+		}
+		for _, a := range h.lines(h.c, id) {
+			if (a.Try == "fork" || a.Try == "setsid") && a.R != eperm && a.R != enosys {
+				t.Errorf("%s: %v", row, a)
+			}
+			if a.Try == "went on" {
+				t.Errorf("%s went on", row)
+			}
+		}
+	}
+}
+
+// A node stops although its procs have stopped, ignore signals, or spin.
+func TestPROBES_P16_NodeStopsWithWhateverRuns(t *testing.T) {
+	n := StartNode(t)
+	c := n.Client("default")
+	n.Upload("probe")
+	for _, row := range []string{"P15", "P16", "R7"} {
+		d := probe(row)
+		d.Threads = 120
+		n.Running(c, d)
+	}
+	begin := time.Now()
+	n.Stop()
+	if d := time.Since(begin); d > 10*time.Second {
+		t.Errorf("it took %v", d)
+	}
+}
+
+// The next proc of a slot sees nothing of the last one.
+func TestPROBES_P18_SlotForgetsItsLastProc(t *testing.T) {
+	h := onHostile(t)
+	in := func(realm string) (func(row string) []attempt, func()) {
+		if _, err := h.c.CreateRealm(context.Background(), api.Realm{Name: realm}); err != nil {
+			t.Fatal(err)
+		}
+		c := h.Client(realm)
+		h.UploadTo(realm, "probe")
+		return func(row string) []attempt { return h.rowAs(c, probe(row)) }, func() { c.RemoveRealm(context.Background(), realm) }
+	}
+	clean, done := in("p18-clean")
+	defer done()
+	used, done2 := in("p18-used")
+	defer done2()
+	want := clean("P18look")
+	before := used("P18stain")
+	got := used("P18look")
+	if a, b := find(t, before, "pid").R, find(t, got, "pid").R; b <= a {
+		t.Fatalf("pids %d and %d: not the same slot", a, b)
+	}
+	for _, a := range before {
+		if strings.HasPrefix(a.Try, "limit of pid 1") && a.R != eperm && a.R != enosys {
+			t.Errorf("%s: %d", a.Try, a.R)
+		}
+	}
+	for i, w := range want {
+		g := got[i]
+		if g.Try != w.Try || w.Try != "pid" && w.Try != "status" && (g.R != w.R || g.Text != w.Text) {
+			t.Errorf("in a fresh slot %v, in a used one %v", w, g)
+		}
+	}
+	holdsEveryLayer(t, find(t, got, "status").Text)
+	if n := find(t, got, "bytes that are not zero").R; n != 0 {
+		t.Errorf("%d bytes of new memory are not zero", n)
+	}
+}
+
+// Whatever a proc does with its channel, only that channel suffers.
+func TestPROBES_N13_BadUseOfTheChannelHurtsItsOwner(t *testing.T) {
+	h := onHostile(t)
+	fds := h.descriptors()
+	var ids []api.ProcID
+	for _, how := range []string{"deaf", "half", "slow", "pending", "garbage"} {
+		ids = append(ids, h.Running(h.c, probe("N13", how)))
+		begin := time.Now()
+		if st := h.Run(h.other, &api.ProcDesc{Program: h.sleeper}); !st.OK() {
+			t.Errorf("beside %q: %v", how, st)
+		}
+		if d := time.Since(begin); d > 5*time.Second {
+			t.Errorf("beside %q a proc of another realm took %v", how, d)
+		}
+	}
+	// The one that does not read is cut off, and its memory with it.
+	if st := h.soon(h.c, ids[0], 30*time.Second); st.State != api.Signal && !st.OK() {
+		t.Errorf("the deaf one: %v", st)
+	}
+	if rss := resident(h.PID()); rss > 300<<20 {
+		t.Errorf("sigmad has grown to %d MiB", rss>>20)
+	}
+	for _, id := range ids[1:] {
+		if err := h.c.Kill(context.Background(), id, 0); err != nil {
+			t.Error(err)
+		}
+		if st := h.soon(h.c, id, 5*time.Second); st.State != api.Killed {
+			t.Errorf("%s: %v", id, st)
+		}
+		if strings.HasSuffix(string(ids[4]), string(id)) {
+			got := h.lines(h.c, id)
+			refused(t, got, 3, map[string][]int64{"read": {0, -104}, "write": {-32, -104}, "done": {0}})
+		}
+	}
+	eventually(t, 5*time.Second, "sigmad's descriptors", func() (bool, string) {
+		n := h.descriptors()
+		return n <= fds+60, fmt.Sprintf("%d, before %d", n, fds) // slots that stay warm
+	})
+}
+
+func resident(pid int) int64 {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	var size, rss int64
+	fmt.Sscan(string(b), &size, &rss)
+	return rss * int64(os.Getpagesize())
+}
+
+// descriptors counts those of sigmad.
+func (n *Node) descriptors() int {
+	fds, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", n.PID()))
+	return len(fds)
+}
+
+func TestPROBES_N14_NoDescriptorsFromProcs(t *testing.T) {
+	h := onHostile(t)
+	h.row("N14")
+	before := h.descriptors()
+	refused(t, h.row("N14"), 5, map[string][]int64{"the channel": {3}})
+	if after := h.descriptors(); after > before {
+		t.Errorf("sigmad had %d descriptors, now %d", before, after)
+	}
+}
+
+// A proc whose main thread has left is there until its last one is; Exited
+// changes nothing about that.
+func TestPROBES_N16_ChannelEndsWithTheProc(t *testing.T) {
+	h := onHostile(t)
+	id := h.Running(h.c, probe("N16"))
+	time.Sleep(100 * time.Millisecond)
+	if p := h.info(h.c, id); p.State != api.Running {
+		t.Fatalf("with a thread left it is %v", p.State)
+	}
+	if err := h.c.Kill(context.Background(), id, 0); err != nil {
+		t.Fatal(err)
+	}
+	if st := h.soon(h.c, id, 5*time.Second); st.State != api.Killed {
+		t.Errorf("%v", st)
+	}
+}
+
+// Frames that no library writes: every one has its error, and the caller is who
+// it is.
+func TestPROBES_N29_ForgedFramesAreRefused(t *testing.T) {
+	h := onHostile(t)
+	id := strings.TrimSpace(first(h.Ctl("spawn", h.sleeper, "forge", h.sleeper)))
+	if st := h.Await(h.c, api.ProcID(id)); !st.OK() {
+		t.Fatalf("%v", st)
+	}
+	out, _, _ := h.Ctl("logs", id)
+	want := map[string]api.Kind{
+		"long path": api.TooLarge, "long args": api.TooLarge, "long domain": api.TooLarge, "exit with too much": api.TooLarge,
+		"realm": api.Denied, "call realm.create": api.Denied, "call realm.rm": api.Denied, "call proc.ls": api.Denied,
+		"call nothing": api.Unsupported, "type 200": api.Unsupported,
+	}
+	n := 0
+	for _, line := range strings.Split(strings.TrimSpace(out), "\n") {
+		name, kind, ok := strings.Cut(line, ": ")
+		if !ok {
+			t.Fatalf("the proc said %q", line)
+		}
+		if name == "child" {
+			p := h.info(h.c, api.ProcID(kind))
+			if p.Realm != "default" || p.User != "" || string(p.Parent) != id {
+				t.Errorf("the child's realm is %q, user %q, parent %q", p.Realm, p.User, p.Parent)
+			}
+			continue
+		}
+		n++
+		w := want[name]
+		if w == "" {
+			w = api.Invalid
+		}
+		if kind != string(w) {
+			t.Errorf("%s: kind %q, want %q", name, kind, w)
+		}
+	}
+	if n < 31 {
+		t.Errorf("only %d answers:\n%s", n, out)
+	}
+	// 10 MB in a frame end the channel, and nothing else.
+	out, e, code := h.Ctl("run", h.sleeper, "flood", h.sleeper)
+	if code != 0 && code != 128+13 || strings.Contains(out, "\n\n") {
+		t.Errorf("a frame of 10 MB: status %d, %q %q", code, out, e)
+	}
+	// Environment that means something to loaders and run-times harms nobody.
+	st := h.Run(h.c, &api.ProcDesc{Program: h.sleeper, Env: []string{"LD_PRELOAD=/x", "LD_LIBRARY_PATH=/", "GODEBUG=gctrace=0", "GOTRACEBACK=crash", "PATH=", "IFS=x"}})
+	if !st.OK() {
+		t.Errorf("env for a static program harms it: %v", st)
+	}
+}
+
+// From inside a proc, another realm's proc, a guessed one and none have one
+// answer, and nothing happens to any.
+func TestPROBES_N30_ProcsOfOthersDoNotExist(t *testing.T) {
+	h := onHostile(t)
+	theirs := h.victims[1].ID
+	never := theirs[:len(theirs)-12] + "aaaaaaaaaaaa"
+	var answers []string
+	for _, id := range []api.ProcID{theirs, never} {
+		out, e, code := h.Ctl("run", h.sleeper, "meddle", string(id))
+		if code != 0 || strings.Count(out, "no such proc") != 6 {
+			t.Errorf("status %d: %s%s", code, out, e)
+		}
+		answers = append(answers, strings.ReplaceAll(out, string(id), "ID"))
+	}
+	if answers[0] != answers[1] {
+		t.Errorf("of another realm's proc:\n%s, of none:\n%s", answers[0], answers[1])
+	}
+}
+
+// What serves operators is out of reach: its sockets are root's alone, metrics
+// have no more than metrics, and the release has no failpoints.
+func TestPROBES_N35_OperatorsPartsAreOutOfReach(t *testing.T) {
+	h := onHostile(t)
+	for _, d := range []string{"run", "data"} {
+		st, err := os.Stat(filepath.Join(h.Dir, d))
+		if err != nil || st.Mode().Perm() != 0o700 {
+			t.Errorf("%s: %v %v, want mode 0700", d, st.Mode(), err)
+		}
+	}
+	info, err := h.c.Info(context.Background())
+	if err != nil || !strings.HasPrefix(info.Metrics, "127.0.0.1:") {
+		t.Fatalf("metrics at %q: %v", info.Metrics, err)
+	}
+	for path, code := range map[string]int{"/metrics": 200, "/debug/pprof/": 404, "/debug/vars": 404, "/": 404, "/v3/kv/range": 404, "/members": 404} {
+		resp, err := http.Get("http://" + info.Metrics + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != code {
+			t.Errorf("%s answers %d, want %d", path, resp.StatusCode, code)
+		}
+	}
+	b, err := os.ReadFile(filepath.Join(bin, "sigmad"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(b), "SIGMA_FAILPOINT") {
+		t.Error("the release has failpoints")
+	}
+}
