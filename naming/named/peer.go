@@ -1,13 +1,3 @@
-// Package named keeps what a cluster must not forget, on etcd.
-//
-// A node with the named role hosts an etcd peer inside its own process. Client
-// and peer traffic of a one-peer cluster stay on Unix sockets in the run
-// directory that only root can open, so no proc and no other machine reaches
-// them.
-//
-// Here are the realms' records and the numbers that make proc ids unique: one
-// for the node, one for each of its boots. Keys begin with /sigma/v1/ and hold
-// realm ids, never names.
 package named
 
 import (
@@ -31,6 +21,7 @@ type PeerConfig struct {
 	DataDir string
 	RunDir  string // for its sockets
 	Logger  *slog.Logger
+	Tick    time.Duration // of raft; ten make an election; default 100 ms
 }
 
 // Peer is a running etcd peer.
@@ -70,7 +61,11 @@ func StartPeer(ctx context.Context, cfg PeerConfig) (*Peer, error) {
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
 	c.EnableGRPCGateway = false
 	// etcd's own pace: slower ticks save little and cost a second at each start.
-	c.TickMs, c.ElectionMs = 100, 1000
+	tick := cfg.Tick
+	if tick <= 0 {
+		tick = 100 * time.Millisecond
+	}
+	c.TickMs, c.ElectionMs = uint(tick.Milliseconds()), 10*uint(tick.Milliseconds())
 	c.AutoCompactionMode, c.AutoCompactionRetention = "periodic", "5m"
 	c.QuotaBackendBytes = 1 << 30
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapTo(cfg.Logger, p.muted))

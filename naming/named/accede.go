@@ -1,0 +1,72 @@
+package named
+
+import (
+	"context"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"sigmaos/api"
+)
+
+// accede begins a term: it reads the tree as it was when the leader's key was
+// made, and writes a first record, which reserves a block of file ids and ties
+// the log to this term.
+func (t *Trees) accede(ctx context.Context, realm string, sess *session, epoch int64) (*term, error) {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	defer context.AfterFunc(sess.ctx, cancel)() // without the lease there is no use in going on
+	l := &loader{etcd: t.cfg.Etcd, keys: realmKeys(realm), rev: epoch, log: t.cfg.Logger}
+	got, err := l.load(ctx)
+	if err != nil {
+		return nil, api.E(api.Unavailable, "named", realm, "reading the realm's tree: %v", err)
+	}
+	term := t.newTerm(realm, sess, epoch, got)
+	if err := term.first(ctx, got); err != nil {
+		return nil, err
+	}
+	term.run()
+	return term, nil
+}
+
+func (t *Trees) newTerm(realm string, sess *session, epoch int64, got *loaded) *term {
+	term := &term{
+		cfg: &t.cfg, limits: &t.cfg.Limits, realm: realm, keys: realmKeys(realm), epoch: epoch, sess: sess,
+		queue: make(chan *change, queueLen), st: got.st, history: make(chan struct{}), ended: make(chan struct{}),
+		logRev: got.logRev, pastRev: got.logRev,
+	}
+	term.hub = hub{limits: term.limits, byID: make(map[uint64]map[*watcher]struct{})}
+	term.reap.wake = make(chan struct{}, 1)
+	term.st.nextID = got.firstNew
+	return term
+}
+
+// first writes the term's first record, and the root of a new realm.
+func (t *term) first(ctx context.Context, got *loaded) error {
+	t.seq = 1
+	st := t.st
+	t.reserved = st.nextID + idBlock
+	ops := []clientv3.Op{clientv3.OpPut(t.keys.ids(), string(encodeID(t.reserved)))}
+	if st.nodes[rootID] == nil {
+		root := newRoot(t.cfg.Clock.Now().UnixNano())
+		st.version = max(st.version+1, 1)
+		root.Version, root.Created = st.version, st.version
+		st.nodes[rootID] = &node{inode: root}
+		ops = append(ops, clientv3.OpPut(t.keys.inode(rootID), string(root.encode())))
+	}
+	rec := logRecord{epoch: t.epoch, seq: t.seq, version: st.version}
+	ops = append(ops, clientv3.OpPut(t.keys.log(), string(rec.encode())))
+	cmps := []clientv3.Cmp{t.keys.isEpoch(t.epoch), clientv3.Compare(clientv3.ModRevision(t.keys.log()), "=", t.logRev)}
+	rev, err := t.attempts(ctx, clientv3.OpTxn(cmps, ops, []clientv3.Op{clientv3.OpGet(t.keys.leader()), clientv3.OpGet(t.keys.log())}))
+	t.settleDown()
+	if err != nil {
+		return err
+	}
+	t.logRev = rev
+	t.ring = ring{base: st.version, max: t.limits.Events}
+	now := t.now()
+	for _, l := range st.leases {
+		l.deadline = now + l.ttl
+		t.reap.watch(l)
+	}
+	return nil
+}

@@ -1,0 +1,238 @@
+package named
+
+import (
+	"context"
+
+	"sigmaos/api"
+	"sigmaos/naming/tree"
+)
+
+// Attr implements tree.File.
+func (f *file) Attr(ctx context.Context) (a tree.Attr, err error) {
+	r := f.req("stat")
+	err = f.term.read(ctx, func(st *state) error {
+		n, err := f.node(r, st)
+		if err == nil {
+			a = n.attr()
+		}
+		return err
+	})
+	return a, err
+}
+
+// Walk implements tree.File.
+func (f *file) Walk(ctx context.Context, name string) (tree.File, error) {
+	r := f.req("walk")
+	if err := r.checkName(name); err != nil {
+		return nil, err
+	}
+	to := f.at(name, f.id)
+	to.path = f.path
+	if err := f.term.read(ctx, func(st *state) error { return to.step(r, st, name) }); err != nil {
+		return nil, err
+	}
+	return to, nil
+}
+
+// ReadDir implements tree.File.
+func (f *file) ReadDir(ctx context.Context, after string, max int) (out []tree.Dirent, err error) {
+	r := f.req("list")
+	if max < 1 || max > tree.MaxPage {
+		return nil, r.err(api.Invalid, "", "a page of %d entries; 1 to %d", max, tree.MaxPage)
+	}
+	err = f.term.read(ctx, func(st *state) error {
+		n, err := f.node(r, st)
+		if err != nil {
+			return err
+		}
+		if !n.isDir() {
+			return r.err(api.NotDir, "", "it is no directory")
+		}
+		if err := r.allow(&n.inode, "", mayRead); err != nil {
+			return err
+		}
+		out = n.page(after, max)
+		return nil
+	})
+	return out, err
+}
+
+// page lists up to max entries behind the name after.
+func (n *node) page(after string, max int) []tree.Dirent {
+	out := make([]tree.Dirent, 0, min(max, n.len()))
+	if n.kids == nil {
+		return out
+	}
+	n.kids.AscendGreaterOrEqual(entry{name: after}, func(e entry) bool {
+		if e.name != after {
+			out = append(out, tree.Dirent{Name: e.name, ID: e.n.ID, Mode: e.n.Mode})
+		}
+		return len(out) < max
+	})
+	return out
+}
+
+// Create implements tree.File.
+func (f *file) Create(ctx context.Context, name string, n tree.NewFile) (tree.File, error) {
+	r := f.req("create")
+	if err := r.checkNew(name, &n); err != nil {
+		return nil, err
+	}
+	var id uint64
+	err := f.term.do(ctx, &change{
+		req: r,
+		fn: func(s *stage) error {
+			in, err := s.create(r, f.id, name, &n)
+			if err == nil {
+				id = in.ID
+			}
+			return err
+		},
+		weigh: func(*stage) (int, int) { return opKeys, 512 + len(n.Target) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	return f.at(name, id), nil
+}
+
+// Put implements tree.File.
+func (f *file) Put(ctx context.Context, name string, p tree.Put) (a tree.Attr, err error) {
+	r := f.req("put")
+	if err := r.checkPutNew(name, &p); err != nil {
+		return a, err
+	}
+	if int64(len(p.Data)) > f.term.limits.FileSize {
+		return a, r.sizeError(name, int64(len(p.Data)), f.term.limits.FileSize)
+	}
+	err = f.term.do(ctx, &change{
+		req: r,
+		fn: func(s *stage) (err error) {
+			a, err = s.put(r, f.id, name, &p)
+			return err
+		},
+		weigh: func(s *stage) (int, int) {
+			size := len(p.Data) + 512
+			if p.Append {
+				if old := s.child(f.id, name); old != nil {
+					size += len(old.Data)
+				}
+			}
+			return opKeys, size
+		},
+	})
+	return a, err
+}
+
+// checkPutNew is checkNew for a put, which may leave out what is only for new
+// files when it makes none.
+func (r *req) checkPutNew(name string, p *tree.Put) error {
+	if len(p.NoReplay) > maxReplayID || !validUser(p.NoReplay) {
+		return r.err(api.Invalid, name, "the id of a write is valid UTF-8 of at most %d bytes", maxReplayID)
+	}
+	if !p.Create {
+		return r.checkName(name)
+	}
+	if p.Mode&tree.ModeType == 0 {
+		p.Mode |= tree.ModeFile
+	}
+	if p.Mode&tree.ModeType != tree.ModeFile {
+		return r.err(api.Invalid, name, "mode %#o: Put writes files", p.Mode)
+	}
+	return r.checkNew(name, &p.NewFile)
+}
+
+// Remove implements tree.File.
+func (f *file) Remove(ctx context.Context, name string, dir bool) error {
+	r := f.req("remove")
+	if err := r.checkName(name); err != nil {
+		return err
+	}
+	return f.term.do(ctx, &change{req: r, fn: func(s *stage) error { return s.remove(r, f.id, name, dir) }})
+}
+
+// Rename implements tree.File.
+func (f *file) Rename(ctx context.Context, name string, to tree.File, newName string) error {
+	r := f.req("rename")
+	if err := r.checkName(name); err != nil {
+		return err
+	}
+	if err := r.checkNewName(newName); err != nil {
+		return err
+	}
+	dest, ok := to.(*file)
+	if !ok || dest.term != f.term {
+		return r.err(api.Invalid, name, "the other directory is on another server; copy it and remove it here")
+	}
+	return f.term.do(ctx, &change{req: r, fn: func(s *stage) error { return s.rename(r, f.id, name, dest.id, newName) }})
+}
+
+// SetAttr implements tree.File.
+func (f *file) SetAttr(ctx context.Context, a tree.SetAttr) (tree.Attr, error) {
+	return f.setAttr(ctx, a, (*stage).get)
+}
+
+// setAttr changes the file that find finds: SetAttr of a handle goes on when
+// its file was removed.
+func (f *file) setAttr(ctx context.Context, a tree.SetAttr, find func(*stage, uint64) *inode) (out tree.Attr, err error) {
+	r := f.req("setattr")
+	err = f.term.do(ctx, &change{
+		req: r,
+		fn: func(s *stage) error {
+			if find(s, f.id) == nil {
+				return r.err(api.NotFound, "", "it was removed")
+			}
+			in, err := s.setAttr(r, f.id, a)
+			if err == nil {
+				out = s.attr(in)
+			}
+			return err
+		},
+		weigh: func(s *stage) (int, int) { return opKeys, s.weight(f.id, a.Size) },
+	})
+	return out, err
+}
+
+// weight bounds the bytes of a change of a file's content or attributes.
+func (s *stage) weight(id uint64, size *int64) int {
+	n := 512
+	if in := s.opened(id); in != nil {
+		n += len(in.Data) + len(in.Target)
+	}
+	if size != nil {
+		n += int(min(max(*size, 0), maxFileSize))
+	}
+	return n
+}
+
+// attr is a staged file's attributes, with what only its node knows.
+func (s *stage) attr(in *inode) tree.Attr {
+	a := in.attr()
+	if n := s.st.file(in.ID); n != nil {
+		a.Links = n.attr().Links
+	}
+	return a
+}
+
+// Get gives attributes and content of one version in one step: of more than max
+// bytes no content. The caller does not change the bytes.
+func (f *file) Get(ctx context.Context, max int) (a tree.Attr, data []byte, err error) {
+	r := f.req("get")
+	err = f.term.read(ctx, func(st *state) error {
+		n, err := f.node(r, st)
+		if err != nil {
+			return err
+		}
+		if err := mayBeOpened(r, &n.inode); err != nil {
+			return err
+		}
+		if err := r.allow(&n.inode, "", mayRead); err != nil {
+			return err
+		}
+		if a = n.attr(); len(n.Data) <= max {
+			data = n.Data
+		}
+		return nil
+	})
+	return a, data, err
+}
