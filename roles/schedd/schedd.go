@@ -27,6 +27,7 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/internal/clock"
+	"sigmaos/internal/failpoint"
 	"sigmaos/net/control"
 	"sigmaos/net/fdpass"
 	"sigmaos/runtime/binfs"
@@ -261,6 +262,7 @@ func (s *Schedd) dispatch() {
 		s.total.Running++
 		evict := p.evict
 		s.mu.Unlock()
+		failpoint.Hit("placed")
 		if len(evict) > 0 {
 			s.wg.Add(1)
 			go s.startAfter(p, evict)
@@ -395,6 +397,7 @@ func (s *Schedd) begin(p *proc, sl *slot.Slot) error {
 	p.stamps.Slot = monotonic()
 	p.ctlDone = make(chan struct{})
 	s.mu.Unlock()
+	failpoint.Hit("begin")
 
 	caller := api.Caller{Node: s.cfg.Info.Node, Realm: p.caller.Realm, User: p.caller.User, Proc: p.id, Class: p.desc.Class}
 	s.wg.Add(1)
@@ -411,6 +414,7 @@ func (s *Schedd) begin(p *proc, sl *slot.Slot) error {
 		FDs: p.desc.FDs, Memory: p.desc.Memory, Threads: p.desc.Threads, MCPU: p.desc.MCPU,
 		Control: theirs, Log: p.log,
 	}, func(e slot.End) { s.ended(p, sl, e) })
+	failpoint.Hit("sent")
 	if err != nil {
 		<-p.ctlDone
 		s.mu.Lock()
@@ -424,6 +428,7 @@ func (s *Schedd) begin(p *proc, sl *slot.Slot) error {
 // the frames it still wrote.
 func (s *Schedd) ended(p *proc, sl *slot.Slot, e slot.End) {
 	<-p.ctlDone
+	failpoint.Hit("ended")
 	s.cfg.Endpoints.ProcEnded(p.id)
 	s.mu.Lock()
 	p.slot = nil

@@ -7,6 +7,7 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/api/wire"
+	"sigmaos/internal/failpoint"
 )
 
 const defaultGrace = 5 * time.Second
@@ -19,6 +20,7 @@ type procHandler struct {
 }
 
 func (h procHandler) Started(api.Caller) {
+	failpoint.Hit("started")
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.p.state == api.Starting {

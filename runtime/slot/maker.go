@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sigmaos/internal/cleanup"
+	"sigmaos/internal/failpoint"
 	"sigmaos/net/fdpass"
 	"sigmaos/runtime/cgroup"
 	"sigmaos/runtime/logs"
@@ -147,6 +148,7 @@ func (m *Maker) Make(b Binfs, realm string, class cgroup.Class) (_ *Slot, err er
 		return nil, err
 	}
 	undo.Add(func() { group.Close() })
+	failpoint.Hit("slot-group")
 
 	s := &Slot{n: n, realm: realm, class: class, uid: uid, maker: m, group: group, log: m.cfg.Logger.With("slot", n, "realm", realm), gone: make(chan struct{})}
 	ctl, ctlChild, err := socketpair()
@@ -213,6 +215,7 @@ func (m *Maker) Make(b Binfs, realm string, class cgroup.Class) (_ *Slot, err er
 	undo.Add(func() { proc.Kill(); proc.Wait(); unix.Close(pidfd) })
 	ctlChild.Close()
 	startChild.Close()
+	failpoint.Hit("slot-pid1")
 	if err := group.Add(proc.Pid); err != nil {
 		return nil, err
 	}
@@ -232,6 +235,7 @@ func (m *Maker) Make(b Binfs, realm string, class cgroup.Class) (_ *Slot, err er
 	if err := sendmsg(ctl, c.encode(), rights); err != nil {
 		return nil, fmt.Errorf("slot: configuring PID 1: %w", err)
 	}
+	failpoint.Hit("slot-configured")
 	var buf [reportSize]byte
 	ctl.SetReadDeadline(time.Now().Add(10 * time.Second))
 	k, err := ctl.Read(buf[:])
@@ -254,6 +258,7 @@ func (m *Maker) Make(b Binfs, realm string, class cgroup.Class) (_ *Slot, err er
 	unix.SetNonblock(lis, true)
 	notify := os.NewFile(uintptr(lis), "seccomp")
 	undo.Add(func() { notify.Close() })
+	failpoint.Hit("slot-ready")
 	if err := ctl.TrySend(command(0, 0), -1); err != nil {
 		return nil, fmt.Errorf("slot: %w", err)
 	}
