@@ -3,11 +3,8 @@ package roles
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
-	"time"
 
 	"sigmaos/internal/clock"
 	"sigmaos/roles/schedd"
@@ -113,97 +110,4 @@ func (u *undoStack) run() error {
 	}
 	*u = nil
 	return errors.Join(errs...)
-}
-
-// mount keeps a binfs running: its process holds the FUSE mount that slots
-// are built on. One that ends is replaced within a second, and idle slots with it.
-type mount struct {
-	s    *System
-	stop context.CancelFunc
-	done chan struct{}
-
-	mu     sync.Mutex
-	holder *binfs.Holder
-	onLost func(slot.Binfs)
-}
-
-func startMount(ctx context.Context, s *System) (*mount, error) {
-	h, err := startBinfs(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	m := &mount{s: s, stop: stop, done: make(chan struct{}), holder: h}
-	go m.watch(ctx)
-	return m, nil
-}
-
-func startBinfs(ctx context.Context, s *System) (*binfs.Holder, error) {
-	return binfs.Start(ctx, binfs.Config{
-		StoreDir: filepath.Join(s.Config.DataDir, "bin"), RunDir: s.Config.RunDir, Exe: "/proc/self/exe", Logger: s.Log.With("role", "binfs"),
-	})
-}
-
-func (m *mount) current() (slot.Binfs, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.holder == nil {
-		return nil, errors.New("binfs is down and being restarted")
-	}
-	return m.holder, nil
-}
-
-func (m *mount) lost(fn func(slot.Binfs)) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.onLost = fn
-}
-
-func (m *mount) watch(ctx context.Context) {
-	defer close(m.done)
-	for {
-		m.mu.Lock()
-		h := m.holder
-		m.mu.Unlock()
-		select {
-		case <-ctx.Done():
-			h.Close()
-			return
-		case <-h.Done():
-		}
-		m.s.Log.Error("binfs ended; restarting it", "err", h.Err())
-		m.mu.Lock()
-		m.holder = nil
-		onLost := m.onLost
-		m.mu.Unlock()
-		if onLost != nil {
-			onLost(h)
-		}
-		h.Close()
-		for {
-			n, err := startBinfs(ctx, m.s)
-			if err == nil {
-				m.mu.Lock()
-				m.holder = n
-				m.mu.Unlock()
-				break
-			}
-			m.s.Log.Error("binfs does not start", "err", err)
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(500 * time.Millisecond):
-			}
-		}
-	}
-}
-
-func (m *mount) close() error {
-	m.stop()
-	select {
-	case <-m.done:
-		return nil
-	case <-time.After(10 * time.Second):
-		return fmt.Errorf("binfs does not end")
-	}
 }

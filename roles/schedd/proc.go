@@ -73,6 +73,8 @@ func refusal(e slot.End) string {
 	switch {
 	case e.Stage == slot.StageOpen && e.Errno == syscall.ENOENT:
 		return "the program is not in the store of this node any more"
+	case e.Errno == syscall.ENOTCONN || e.Errno == syscall.ECONNABORTED:
+		return "the node's mount of programs was lost at that moment; it is back within a second, spawn again"
 	case e.Stage == slot.StageExec && e.Errno == syscall.ENOEXEC:
 		return "the kernel cannot run this program (wrong format)"
 	case e.Stage == slot.StageExec && e.Errno == syscall.ENOMEM:

@@ -40,7 +40,6 @@ type settings struct {
 
 type ready struct {
 	Error string `json:"error,omitempty"`
-	Conn  uint32 `json:"conn,omitempty"` // of /sys/fs/fuse/connections
 }
 
 // Stats counts what the kernel asked of the mount.
@@ -56,7 +55,6 @@ type Holder struct {
 	cmd  *exec.Cmd
 	ns   *os.File
 	conn *os.File
-	fuse uint32
 	run  string
 	done chan struct{}
 	err  error
@@ -129,7 +127,6 @@ func (h *Holder) setUp(ctx context.Context, cfg Config) error {
 	if r.Error != "" {
 		return errors.New(r.Error)
 	}
-	h.fuse = r.Conn
 	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", h.cmd.Process.Pid))
 	h.ns = ns
 	return err
@@ -167,15 +164,9 @@ func (h *Holder) Stats(ctx context.Context) (s Stats, err error) {
 	return s, h.dec.Decode(&s)
 }
 
-// Abort breaks the FUSE connection, so that nothing hangs in the kernel on a
-// process that does not answer.
-func (h *Holder) Abort() error {
-	err := os.WriteFile(fmt.Sprintf("/sys/fs/fuse/connections/%d/abort", h.fuse), []byte("1"), 0)
-	if err != nil { // fusectl is not mounted: the end of the process does the same
-		return h.cmd.Process.Kill()
-	}
-	return nil
-}
+// Abort ends a process that does not answer. That breaks the FUSE connection, so
+// that nothing hangs in the kernel on it.
+func (h *Holder) Abort() error { return h.cmd.Process.Kill() }
 
 // Close ends the process; it goes by itself when its socket ends.
 func (h *Holder) Close() error {

@@ -57,12 +57,7 @@ func Main() int {
 	if err := srv.WaitMount(); err != nil {
 		return fail(fmt.Errorf("FUSE does not answer: %w", err))
 	}
-	var st unix.Stat_t
-	var conNo uint32
-	if err := unix.Lstat(dir, &st); err == nil {
-		conNo = unix.Minor(st.Dev)
-	}
-	enc.Encode(ready{Conn: conNo})
+	enc.Encode(ready{})
 	for {
 		var question string
 		if err := dec.Decode(&question); err != nil {
