@@ -39,10 +39,8 @@ func Main() int {
 	if err := buildJail(jail); err != nil {
 		return fail(fmt.Errorf("building the jail: %w", err))
 	}
-	store, err := OpenStore(set.Store)
-	if err != nil {
-		return fail(err)
-	}
+	// Not OpenStore: sigmad's uploads of this moment are not ours to clean up.
+	store := &Store{dir: set.Store}
 	fsys := newFileSystem(store, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	srv, err := fuse.NewServer(fsys, dir, &fuse.MountOptions{
 		FsName: "binfs", Name: "binfs", AllowOther: true, DirectMountStrict: true, DirectMountFlags: unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV,
