@@ -47,7 +47,7 @@ func startNode(ctx context.Context, s *System) (_ func(context.Context) error, e
 	if err := cgroup.Clean(layout, s.Config.CgroupRoot, s.cgroupName()); err != nil {
 		return nil, err
 	}
-	tree, err := cgroup.Open(cgroup.Config{Layout: layout, Root: s.Config.CgroupRoot, Node: s.cgroupName(), Logger: log})
+	tree, err := cgroup.Open(cgroup.Config{Layout: layout, Root: s.Config.CgroupRoot, Node: s.cgroupName(), Pids: cgroup.PidMax() / 2, Logger: log})
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -121,12 +120,10 @@ func files() api.Check {
 }
 
 func pids() api.Check {
-	b, _ := os.ReadFile("/proc/sys/kernel/pid_max")
-	n, _ := strconv.Atoi(strings.TrimSpace(string(b)))
-	if n < 16384 {
-		return warn("pids", "sysctl kernel.pid_max=4194304", "pid_max is %d", n)
+	if n := cgroup.PidMax(); n < 1<<16 {
+		return warn("pids", "sysctl kernel.pid_max=4194304", "pid_max is %d; procs get half of that, threads and all", n)
 	}
-	return ok("pids", "pid_max %d", n)
+	return ok("pids", "pid_max %d", cgroup.PidMax())
 }
 
 // leftovers finds instances whose lock nobody holds.

@@ -69,8 +69,7 @@ func (g *Group) SetPids(n int) error {
 	if g.pids == n {
 		return nil
 	}
-	dir, _ := g.t.dir("pids", g.path)
-	if err := write(dir, "pids.max", limit(int64(n), "max")); err != nil {
+	if err := g.t.setPids(g.path, n); err != nil {
 		return err
 	}
 	g.pids = n

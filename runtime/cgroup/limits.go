@@ -32,6 +32,32 @@ func (t *Tree) setMemory(path string, n int64) error {
 	return nil
 }
 
+// PidMax is how many threads the machine can have.
+func PidMax() int {
+	n, err := readInt("/proc/sys/kernel", "pid_max")
+	if err != nil {
+		return 1 << 15 // the kernel's own default
+	}
+	return int(n)
+}
+
+// share is a class's part of the threads that the node may have.
+func (t *Tree) share(c Class) int {
+	if c == LC {
+		return t.pids / 4
+	}
+	return t.pids - t.pids/4
+}
+
+// setPids bounds the threads in a group and below it; 0 leaves them be.
+func (t *Tree) setPids(path string, n int) error {
+	if n == 0 {
+		return nil
+	}
+	dir, _ := t.dir("pids", path)
+	return write(dir, "pids.max", limit(int64(n), "max"))
+}
+
 // memory is what a group uses, bytes, page cache and the kernel's own included.
 func (t *Tree) memory(path string) (int64, error) {
 	dir, v2 := t.dir("memory", path)

@@ -88,7 +88,7 @@ func Clean(l Layout, root, node string) error {
 	return errors.Join(errs...)
 }
 
-var errAlive = errors.New("a node of that name runs on this machine")
+var errAlive = errors.New("a node of that name runs on this machine; stop it, or give this one a --name of its own")
 
 // lockNode takes the lock that says that the node is alive; closing gives it
 // back. Without a sys group the error is fs.ErrNotExist.

@@ -35,6 +35,10 @@ type Config struct {
 	Layout Layout
 	Root   string // "sigma" (the default) or "sigma-…", below the layout's directories
 	Node   string // unique among the nodes of a machine
+	// Pids bounds the threads of all the node's procs, PID 1s included: a quarter
+	// of it is for LC. A realm may have three quarters of its class's, so that one
+	// leaves some to the others. 0 is no bound.
+	Pids   int
 	Logger *slog.Logger
 }
 
@@ -43,6 +47,7 @@ type Tree struct {
 	l    Layout
 	root string
 	node string
+	pids int
 	log  *slog.Logger
 	lock *os.File // on the sys group; Close ends it
 
@@ -66,7 +71,7 @@ func Open(cfg Config) (_ *Tree, err error) {
 		return nil, err
 	}
 	t := &Tree{
-		l: cfg.Layout, root: root, node: cfg.Node, log: cfg.Logger,
+		l: cfg.Layout, root: root, node: cfg.Node, pids: cfg.Pids, log: cfg.Logger,
 		mcpu: make(map[string]int), spent: make(map[string]time.Duration), beMem: Unlimited,
 	}
 	if t.log == nil {
@@ -82,6 +87,11 @@ func Open(cfg Config) (_ *Tree, err error) {
 	}
 	for _, b := range branches {
 		if err := t.make(t.top(b)); err != nil {
+			return nil, err
+		}
+	}
+	for _, c := range []Class{BE, LC} {
+		if err := t.setPids(t.top(c.branch()), t.share(c)); err != nil {
 			return nil, err
 		}
 	}
@@ -253,6 +263,9 @@ func (t *Tree) NewGroup(class Class, realm, slot string) (*Group, error) {
 	undo := cleanup.Make(func() { g.remove() })
 	defer undo.Clean()
 	if err := t.make(g.path); err != nil {
+		return nil, err
+	}
+	if err := t.setPids(up, t.share(class)*3/4); err != nil {
 		return nil, err
 	}
 	if class == LC {

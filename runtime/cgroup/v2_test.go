@@ -120,6 +120,34 @@ func TestV2Files(t *testing.T) {
 	}
 }
 
+// The threads of all procs together stay below half of what the machine has, and
+// one realm cannot take them all.
+func TestFAULTS_F25_NodeAndRealmsAreBoundInThreads(t *testing.T) {
+	l := fakeV2(t)
+	tree, err := Open(Config{Layout: l, Root: "sigma", Node: "n1", Pids: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.Close()
+	for _, c := range []Class{BE, LC} {
+		g, err := tree.NewGroup(c, "r", "1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer g.Close()
+	}
+	for file, want := range map[string]string{
+		"be/n1": "750", "lc/n1": "250", "be/n1/r": "562", "lc/n1/r": "187", "be/n1/r/1": "max", "be": "max", "sys/n1": "max",
+	} {
+		if got, _ := read(filepath.Join(l.Dirs[""], "sigma", file), "pids.max"); got != want {
+			t.Errorf("pids.max of %s = %s, want %s", file, got, want)
+		}
+	}
+	if PidMax() < 300 {
+		t.Errorf("PidMax = %d", PidMax())
+	}
+}
+
 // The kernel of v2 kills to get below a new limit; we refuse first.
 func TestV2LoweringDoesNotKill(t *testing.T) {
 	l := fakeV2(t)
