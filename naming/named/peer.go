@@ -38,6 +38,9 @@ func StartPeer(ctx context.Context, cfg PeerConfig) (*Peer, error) {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("named: %w", err)
 	}
+	if err := checkSpace(cfg.DataDir); err != nil {
+		return nil, err
+	}
 	p := &Peer{muted: new(atomic.Bool)}
 	c := embed.NewConfig()
 	c.Name = cfg.Name
@@ -87,6 +90,9 @@ func StartPeer(ctx context.Context, cfg PeerConfig) (*Peer, error) {
 		return nil, ctx.Err()
 	}
 	p.client = v3client.New(e.Server)
+	room := newSpace(cfg.DataDir)
+	room.reserve()
+	p.client.KV = guarded{p.client.KV, room}
 	return p, nil
 }
 

@@ -115,6 +115,10 @@ func (t *term) noSpace(ctx context.Context) (int64, error) {
 
 // refusal is an answer which means that nothing was done nor will be.
 func refusal(err error) error {
+	var ours *api.Error
+	if errors.As(err, &ours) { // no room on the disk: etcd was not asked
+		return ours
+	}
 	for _, e := range []error{rpctypes.ErrRequestTooLarge, rpctypes.ErrTooManyOps, rpctypes.ErrDuplicateKey, rpctypes.ErrEmptyKey} {
 		if errors.Is(err, e) {
 			return api.E(api.Internal, "named", "", "etcd refuses the transaction: %v", err)

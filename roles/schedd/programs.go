@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	goruntime "runtime"
@@ -14,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"sigmaos/api"
 	"sigmaos/runtime/binfs"
@@ -24,6 +27,7 @@ const (
 	maxUploads   = 64 // under way, per node
 	uploadIdle   = time.Minute
 	maxNameBytes = 64
+	keptFree     = 64 << 20 // of the disk, for what must be written
 )
 
 // programs is the realms' /bin: names that point to digests in the node's
@@ -173,6 +177,10 @@ func (g *programs) begin(realm string, b api.PutBegin) (api.PutState, error) {
 			delete(g.uploads, id)
 		}
 	}
+	if left := diskLeft(g.store.Dir()); left-b.Size < keptFree {
+		return api.PutState{}, api.E(api.Unavailable, "upload", short(b.Name), "the disk of the node has %s left, of which %s are kept; free some space in %s",
+			size(left), size(keptFree), g.store.Dir())
+	}
 	if len(g.uploads) >= maxUploads {
 		return api.PutState{}, api.E(api.Busy, "upload", b.Name, "%d uploads are under way; try again", maxUploads)
 	}
@@ -185,6 +193,15 @@ func (g *programs) begin(realm string, b api.PutBegin) (api.PutState, error) {
 	key := hex.EncodeToString(id[:])
 	g.uploads[key] = &upload{realm: realm, begin: b, file: f, last: time.Now()}
 	return api.PutState{Upload: key}, nil
+}
+
+// diskLeft is the space that is left below dir, bytes.
+func diskLeft(dir string) int64 {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return math.MaxInt64 // the write will say
+	}
+	return int64(st.Bavail) * st.Bsize
 }
 
 func (u *upload) drop() {
