@@ -1,6 +1,7 @@
 package dialproxy
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -20,11 +21,13 @@ const keySize = 32
 // connections overtake each other.
 const window = 4096
 
-// outgoing is a key that another node gave us.
+// outgoing is a key that another node gave us. There is one for each key, ever:
+// two would count the same numbers.
 type outgoing struct {
 	key     []byte
 	boot    uint32 // theirs
 	counter atomic.Uint64
+	stale   atomic.Bool // ask whether it is still the one
 }
 
 // incoming is a key that we gave another node.
@@ -78,7 +81,7 @@ func (p *Proxy) outgoing(ctx context.Context, node uint16, boot uint32) (*outgoi
 	p.keys.mu.Lock()
 	k := p.keys.out[node]
 	p.keys.mu.Unlock()
-	if k != nil && k.boot == boot {
+	if k != nil && k.boot == boot && !k.stale.Load() {
 		return k, nil
 	}
 	req := binary.BigEndian.AppendUint16(nil, p.cfg.Node)
@@ -90,19 +93,15 @@ func (p *Proxy) outgoing(ctx context.Context, node uint16, boot uint32) (*outgoi
 	if len(b) != 4+keySize {
 		return nil, errors.New("dialproxy: a key of the wrong size")
 	}
-	k = &outgoing{boot: binary.BigEndian.Uint32(b), key: b[4:]}
+	fresh := &outgoing{boot: binary.BigEndian.Uint32(b), key: b[4:]}
 	p.keys.mu.Lock()
 	defer p.keys.mu.Unlock()
-	p.keys.out[node] = k
-	return k, nil
-}
-
-func (p *Proxy) dropKey(node uint16, k *outgoing) {
-	p.keys.mu.Lock()
-	defer p.keys.mu.Unlock()
-	if p.keys.out[node] == k {
-		delete(p.keys.out, node)
+	if k = p.keys.out[node]; k != nil && k.boot == fresh.boot && bytes.Equal(k.key, fresh.key) {
+		k.stale.Store(false)
+		return k, nil
 	}
+	p.keys.out[node] = fresh
+	return fresh, nil
 }
 
 // GiveKey answers MethodKey. peer is the number of the node that asks, as the

@@ -83,7 +83,7 @@ func (p *Proxy) handshake(ctx context.Context, addr string, s setup) (_ *net.TCP
 		return nil, 0, err
 	}
 	if st == staleKey {
-		p.dropKey(s.to, k)
+		k.stale.Store(true)
 	}
 	if !end() && ctx.Err() != nil {
 		return nil, 0, ctx.Err()
