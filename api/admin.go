@@ -19,6 +19,8 @@ const (
 	MWhy         = "proc.why"          // Ref → Why
 	MLogs        = "proc.logs"         // LogQuery → many LogRecord + Data, then an empty end
 	MDump        = "proc.dump"         // Ref → Dump
+	MNodes       = "node.ls"           // → []NodeInfo; operator
+	MClusterTok  = "cluster.token"     // → TokenFile: what admits a node; operator
 	MTop         = "node.top"          // → Top
 	MEndpoints   = "ep.ls"             // → []EndpointInfo
 )
@@ -41,6 +43,19 @@ type ClusterInfo struct {
 	Layers   []string  `json:"layers"`          // isolation layers on: seccomp, landlock, apparmor, …
 	Cgroup   string    `json:"cgroup"`          // v1, hybrid or v2
 	Insecure bool      `json:"insecure,omitempty"`
+}
+
+// NodeInfo is a node as the one that answers knows it.
+type NodeInfo struct {
+	Name    string   `json:"name"`
+	Number  uint16   `json:"number"`
+	Boot    uint32   `json:"boot"`
+	Addr    string   `json:"addr,omitempty"`
+	Roles   []string `json:"roles"`
+	Domain  string   `json:"domain,omitempty"`
+	Version string   `json:"version"`
+	Leaving bool     `json:"leaving,omitempty"`
+	Self    bool     `json:"self,omitempty"` // it answers
 }
 
 // TokenRequest asks for what a program outside shows to be a user of a realm.
@@ -96,6 +111,7 @@ type ProcInfo struct {
 	Stamps  Stamps    `json:"stamps"`
 	CPU     int64     `json:"cpu_ns,omitempty"`
 	RSS     int64     `json:"rss,omitempty"` // bytes; at the end: the peak
+	PID     int       `json:"pid,omitempty"` // on its machine, while it runs; operator
 }
 
 // DeniedCall is a system call that a proc tried and may not make.

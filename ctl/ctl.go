@@ -25,18 +25,9 @@ type Hooks struct {
 	Digest func(path string) (digest string, size int64, err error)
 	// Doctor checks the machine; clean also removes what killed runs left.
 	Doctor func(ctx context.Context, clean bool) []api.Check
-	// Bench runs one of BenchNames and returns what prints itself.
-	Bench      func(ctx context.Context, name string, c *admin.Client, o BenchOptions) (Table, error)
+	// Bench runs one of BenchNames and returns what prints and draws itself.
+	Bench      func(ctx context.Context, name string, c *admin.Client, o BenchOptions) (BenchResult, error)
 	BenchNames []string
-}
-
-// Table prints itself for people; as JSON it is itself.
-type Table interface{ Table(w io.Writer) error }
-
-// BenchOptions are bench's flags.
-type BenchOptions struct {
-	N       int
-	Seconds float64
 }
 
 // exit carries a status through cobra.
@@ -104,7 +95,7 @@ func (a *app) root(version string) *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&a.opt.Context, "context", "", "cluster: its name, the path of its socket, or a realm's token file (SIGMA_CONTEXT)")
 	root.PersistentFlags().StringVar(&a.opt.Realm, "realm", "", "realm to act in (SIGMA_REALM; \"default\")")
-	root.AddCommand(a.run(), a.spawn(), a.wait(), a.ps(), a.logs(), a.kill(), a.why(), a.top(), a.realm(), a.ep(), a.programs(), a.dump(), a.info(), a.doctor(), a.bench())
+	root.AddCommand(a.run(), a.spawn(), a.wait(), a.ps(), a.logs(), a.kill(), a.why(), a.top(), a.realm(), a.node(), a.cluster(), a.ep(), a.programs(), a.dump(), a.info(), a.doctor(), a.bench())
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {
 		c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })

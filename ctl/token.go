@@ -2,8 +2,6 @@ package ctl
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,16 +30,7 @@ func (a *app) realmToken() *cobra.Command {
 		if err := cl.Call(ctx, api.MRealmToken, r, &t); err != nil {
 			return err
 		}
-		f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return err
-		}
-		if _, err := f.Write(t.Text); err != nil {
-			f.Close()
-			return err
-		}
-		fmt.Fprintf(a.err, "wrote %s; use it with SIGMA_CONTEXT=%s or --context\n", file, file)
-		return f.Close()
+		return a.writeToken(file, t.Text, "use it with SIGMA_CONTEXT="+file+" or --context")
 	})
 	return c
 }

@@ -3,41 +3,82 @@ package roles
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"net/netip"
+	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
+	"sigmaos/api"
 	"sigmaos/internal/clock"
 	"sigmaos/naming/named"
+	"sigmaos/net/gossip"
 	"sigmaos/net/pki"
+	"sigmaos/net/port"
 	"sigmaos/net/realmtoken"
 )
 
-// startCluster makes this node a member: it learns the cluster's record, its
-// own number and boot, and has a certificate afterwards.
-func startCluster(ctx context.Context, s *System) (func(context.Context) error, error) {
-	id, err := pki.LoadOrCreate(filepath.Join(s.Config.DataDir, "identity"), clock.Real())
+// wireVersion is that of the formats between nodes.
+const wireVersion = 1
+
+// startCluster makes this node a member: it joins where it was told to, learns
+// the cluster's record and its own number and boot, has a certificate, and
+// knows the others afterwards.
+func startCluster(ctx context.Context, s *System) (_ func(context.Context) error, err error) {
+	var undo undoStack
+	defer func() {
+		if err != nil {
+			undo.run()
+		}
+	}()
+	s.Identity, err = pki.LoadOrCreate(filepath.Join(s.Config.DataDir, "identity"), clock.Real())
 	if err != nil {
 		return nil, err
 	}
-	s.Identity = id
+	var known shared
 	if s.Peer == nil {
-		return nil, fmt.Errorf("this node has no named role and joins nobody; give it --join HOST:PORT, or the role")
+		if known, err = s.join(ctx); err != nil {
+			return nil, err
+		}
 	}
-	s.etcd = s.Peer.Client()
+	if s.Config.Listen != "" {
+		s.Port, err = port.Listen(port.Config{Addr: s.Config.Listen, Identity: s.Identity, Logger: s.Log.With("role", "port")})
+		if err != nil {
+			return nil, err
+		}
+		undo.add(s.Port.Close)
+	}
+	if s.Peer != nil {
+		s.etcd = s.Peer.Client()
+	} else {
+		if s.etcd, err = s.remoteEtcd(known); err != nil {
+			return nil, err
+		}
+		undo.add(s.etcd.Close)
+	}
 	if s.record, err = named.OpenCluster(ctx, s.etcd, newCluster); err != nil {
 		return nil, err
 	}
 	if s.nodeNum, s.boot, err = named.Boot(ctx, s.etcd, s.Config.Node); err != nil {
 		return nil, err
 	}
-	if err := s.certify(); err != nil {
-		return nil, err
+	if s.Peer != nil {
+		if err := s.certify(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if s.tokens, err = realmtoken.NewKeys(s.record.TokenKeys...); err != nil {
 		return nil, err
 	}
-	return func(context.Context) error { return nil }, nil
+	if s.Port != nil {
+		if err := s.meet(known, &undo); err != nil {
+			return nil, err
+		}
+	}
+	return func(context.Context) error { return undo.run() }, nil
 }
 
 // newCluster makes the keys of a cluster that is not there yet.
@@ -51,54 +92,218 @@ func newCluster() (named.Cluster, error) {
 	if err != nil {
 		return named.Cluster{}, err
 	}
-	gossip := make([]byte, 32)
-	rand.Read(gossip)
 	return named.Cluster{
 		ID: id, Authorities: [][]byte{b}, JoinTokens: []string{pki.NewToken(ca.Fingerprint()).Text()},
-		GossipKeys: [][]byte{gossip}, TokenKeys: [][]byte{realmtoken.NewKey()},
+		GossipKeys: [][]byte{newSecret()}, TokenKeys: [][]byte{realmtoken.NewKey()},
 	}, nil
 }
 
-// authorities are those of the record, the one that signs first.
-func authorities(c named.Cluster) (list []*pki.Authority, trust []byte, err error) {
-	var t *pki.Trust
-	for _, b := range c.Authorities {
-		a, err := pki.UnmarshalAuthority(b)
-		if err != nil {
-			return nil, nil, err
-		}
-		list = append(list, a)
-		if t == nil {
-			t, err = pki.NewTrust(a.Certificate())
-		} else {
-			err = t.Add(a.Certificate())
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-	}
-	return list, t.Marshal(), nil
+func newSecret() []byte {
+	b := make([]byte, 32)
+	rand.Read(b)
+	return b
 }
 
-// certify gives a node that hosts the record its certificate, where it has none
-// of the authority that signs now, of its name and number, for long enough.
-func (s *System) certify() error {
-	list, trust, err := authorities(s.record)
+// shared is what a node must know before it can ask for the record: kept beside
+// its identity.
+type shared struct {
+	GossipKeys [][]byte      `json:"gossip_keys"`
+	Seeds      []gossip.Seed `json:"seeds"`
+}
+
+func (s *System) sharedPath() string {
+	return filepath.Join(s.Config.DataDir, "identity", "shared.json")
+}
+
+func (s *System) saveShared(k shared) error {
+	b, err := json.Marshal(k)
 	if err != nil {
 		return err
 	}
-	p, ok := s.Identity.Peer()
-	if ok && p.Name == s.Config.Node && p.Number == s.nodeNum && p.Cluster == s.record.ID && time.Now().Before(s.Identity.RenewAt()) &&
-		s.Identity.Trust().Has(list[0].Fingerprint()) {
-		return s.Identity.SetTrust(trust)
+	tmp := s.sharedPath() + ".tmp"
+	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+		return err
 	}
-	csr, err := s.Identity.CSR()
+	return os.Rename(tmp, s.sharedPath())
+}
+
+// join asks a node of the cluster to admit this one, the first time; after that
+// the certificate is enough.
+func (s *System) join(ctx context.Context) (k shared, err error) {
+	if b, err := os.ReadFile(s.sharedPath()); err == nil {
+		if p, ok := s.Identity.Peer(); ok && json.Unmarshal(b, &k) == nil {
+			if p.Name != s.Config.Node {
+				return k, fmt.Errorf("this directory is that of node %s; start it with --node %s, or use another --data-dir", p.Name, p.Name)
+			}
+			for _, a := range s.Config.Join {
+				k.Seeds = append(k.Seeds, gossip.Seed{Addr: a})
+			}
+			return k, nil
+		}
+	}
+	if len(s.Config.Join) == 0 {
+		return k, errors.New("this node hosts no etcd and joins nobody: give it --join HOST:PORT and --token-file F (sigmactl cluster token writes one), or the role named")
+	}
+	if s.Config.Listen == "" {
+		return k, errors.New("a node that joins must be reachable: give it --listen HOST:PORT")
+	}
+	token, err := pki.ReadToken(s.Config.TokenFile)
+	if err != nil {
+		return k, err
+	}
+	for _, addr := range s.Config.Join {
+		var a port.JoinAnswer
+		if a, err = port.Join(ctx, addr, token, s.Identity, s.Config.Node, wireVersion); err != nil {
+			continue
+		}
+		if err := json.Unmarshal(a.Extra, &k); err != nil {
+			return k, fmt.Errorf("joining %s: its answer is damaged: %w", addr, err)
+		}
+		k.Seeds = []gossip.Seed{{Addr: addr}}
+		for _, m := range a.Members {
+			k.Seeds = append(k.Seeds, gossip.Seed{Name: m.Name, Addr: m.Addr})
+		}
+		return k, s.saveShared(k)
+	}
+	return k, err
+}
+
+// meet finds the other nodes and lets them in.
+func (s *System) meet(k shared, undo *undoStack) error {
+	advertise, err := s.advertise()
 	if err != nil {
 		return err
 	}
-	chain, err := list[0].Sign(csr, s.Config.Node, s.nodeNum, time.Now())
+	seeds := k.Seeds
+	for _, a := range s.Config.Join {
+		seeds = append(seeds, gossip.Seed{Addr: a})
+	}
+	g, err := gossip.Start(gossip.Config{
+		Port: s.Port, Advertise: advertise, Boot: s.boot, Secrets: s.record.GossipKeys, Seeds: seeds, Notice: s.Config.Notice(), Logger: s.Log.With("role", "gossip"),
+		Info: gossip.Info{Roles: s.Config.Roles, Domain: s.Config.Domain, Version: shortVersion(s.Version)},
+	})
 	if err != nil {
 		return err
 	}
-	return s.Identity.Install(chain, trust)
+	s.Gossip = g
+	s.meeting.Store(g)
+	undo.add(g.Close)
+	undo.add(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		return g.Leave(ctx)
+	})
+	if err := s.link(undo); err != nil {
+		return err
+	}
+	if s.Peer == nil {
+		return nil
+	}
+	if err := s.tunnelEtcd(undo); err != nil {
+		return err
+	}
+	stop, err := s.Port.ServeJoin(port.JoinConfig{Admitter: admitter{s}, Tokens: s.joinTokens, Version: wireVersion})
+	if err == nil {
+		undo.add(func() error { stop(); return nil })
+	}
+	return err
+}
+
+func shortVersion(v string) string {
+	if len(v) > 40 {
+		v = v[:40]
+	}
+	return v
+}
+
+// advertise is where others reach this node's port.
+func (s *System) advertise() (netip.AddrPort, error) {
+	own := s.Port.Addr().AddrPort()
+	if s.Config.Advertise == "" {
+		if own.Addr().IsUnspecified() {
+			a, err := outward()
+			if err != nil {
+				return own, err
+			}
+			return netip.AddrPortFrom(a, own.Port()), nil
+		}
+		return own, nil
+	}
+	text := s.Config.Advertise
+	if !strings.Contains(text, ":") {
+		text = fmt.Sprintf("%s:%d", text, own.Port())
+	}
+	a, err := netip.ParseAddrPort(text)
+	if err != nil {
+		return own, fmt.Errorf("config: advertise is %q; want an address, or ADDR:PORT", s.Config.Advertise)
+	}
+	return a, nil
+}
+
+// outward is this machine's address on its first network.
+func outward() (netip.Addr, error) {
+	for _, a := range ownAddresses() {
+		if a.IsGlobalUnicast() {
+			return a, nil
+		}
+	}
+	return netip.Addr{}, errors.New("this machine has no address that others could reach; say one with --advertise")
+}
+
+// admitter lets new nodes in.
+type admitter struct{ *System }
+
+func (a admitter) Admit(ctx context.Context, r port.JoinRequest) (port.JoinAnswer, error) {
+	rec, err := named.OpenCluster(ctx, a.etcd, newCluster)
+	if err != nil {
+		return port.JoinAnswer{}, err
+	}
+	if r.Cluster != "" && r.Cluster != rec.ID {
+		return port.JoinAnswer{}, api.E(api.Conflict, "join", r.Name, "the node belongs to cluster %s; give it an empty --data-dir", r.Cluster)
+	}
+	key, err := pki.CheckCSR(r.CSR)
+	if err != nil {
+		return port.JoinAnswer{}, api.E(api.Invalid, "join", r.Name, "%v", err)
+	}
+	if err := named.ClaimName(ctx, a.etcd, r.Name, key); err != nil {
+		return port.JoinAnswer{}, err
+	}
+	num, _, err := named.Boot(ctx, a.etcd, r.Name)
+	if err != nil {
+		return port.JoinAnswer{}, err
+	}
+	list, trust, err := authorities(rec)
+	if err != nil {
+		return port.JoinAnswer{}, err
+	}
+	chain, err := list[0].Sign(r.CSR, r.Name, num, time.Now())
+	if err != nil {
+		return port.JoinAnswer{}, err
+	}
+	extra, err := json.Marshal(shared{GossipKeys: rec.GossipKeys})
+	if err != nil {
+		return port.JoinAnswer{}, err
+	}
+	ans := port.JoinAnswer{Cluster: rec.ID, Number: num, Chain: chain, Trust: trust, Extra: extra}
+	for _, m := range a.Gossip.Members() {
+		ans.Members = append(ans.Members, port.Member{Name: m.Name, Number: m.Number, Addr: m.Addr.String()})
+	}
+	a.Log.Info("node admitted", "node", r.Name, "number", num, "from", r.From)
+	return ans, nil
+}
+
+// joinTokens are those of this moment.
+func (s *System) joinTokens(ctx context.Context) (out []pki.Token, err error) {
+	rec, err := named.OpenCluster(ctx, s.etcd, newCluster)
+	if err != nil {
+		return nil, err
+	}
+	for _, text := range rec.JoinTokens {
+		t, err := pki.ParseToken(text)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, t)
+	}
+	return out, nil
 }

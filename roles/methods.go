@@ -14,6 +14,16 @@ func (s *System) methods() map[string]schedd.Method {
 		api.MRealmToken: {Operator: true, Run: decoded(func(_ context.Context, _ api.Caller, r api.TokenRequest) (any, error) {
 			return s.issueToken(r)
 		})},
+		api.MNodes: {Operator: true, Run: decoded(func(context.Context, api.Caller, struct{}) (any, error) {
+			return s.nodes(), nil
+		})},
+		api.MClusterTok: {Operator: true, Run: decoded(func(ctx context.Context, _ api.Caller, _ struct{}) (any, error) {
+			t, err := s.joinTokens(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return api.TokenFile{Text: []byte(t[0].Text() + "\n")}, nil
+		})},
 	}
 }
 
@@ -28,4 +38,20 @@ func decoded[T any](fn func(ctx context.Context, c api.Caller, v T) (any, error)
 		}
 		return fn(ctx, c, v)
 	}
+}
+
+// nodes lists the members of the cluster.
+func (s *System) nodes() []api.NodeInfo {
+	self := api.NodeInfo{Name: s.Config.Node, Number: s.nodeNum, Boot: s.boot, Roles: s.Config.Roles, Domain: s.Config.Domain, Version: s.Version, Self: true}
+	if s.Gossip == nil {
+		return []api.NodeInfo{self}
+	}
+	out := []api.NodeInfo{}
+	for _, m := range s.Gossip.Members() {
+		out = append(out, api.NodeInfo{
+			Name: m.Name, Number: m.Number, Boot: m.Boot, Addr: m.Addr.String(), Roles: m.Roles, Domain: m.Domain, Version: m.Version,
+			Leaving: m.Leaving, Self: m.Number == s.nodeNum,
+		})
+	}
+	return out
 }

@@ -13,12 +13,21 @@ func startProxy(_ context.Context, s *System) (func(context.Context) error, erro
 	if err != nil {
 		return nil, err
 	}
-	s.Proxy = dialproxy.New(dialproxy.Config{
+	cfg := dialproxy.Config{
 		Node: s.nodeNum, Name: s.Config.Node, Boot: s.boot,
-		External: dialproxy.External{Denied: denied, Allowed: allowed, Own: ownAddresses},
+		External: dialproxy.External{Denied: denied, Allowed: allowed, Own: s.addresses},
 		Logger:   s.Log.With("role", "proxy"),
-	})
-	return func(context.Context) error { s.Proxy.Close(); return nil }, nil
+	}
+	if s.Gossip != nil {
+		cfg.Nodes = others{s}
+	}
+	s.Proxy = dialproxy.New(cfg)
+	s.proxying.Store(s.Proxy)
+	return func(context.Context) error {
+		s.proxying.Store(nil)
+		s.Proxy.Close()
+		return nil
+	}, nil
 }
 
 // ownAddresses are those of this machine, as they are now.

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -21,7 +22,10 @@ import (
 	"sigmaos/api"
 	"sigmaos/naming/named"
 	"sigmaos/net/dialproxy"
+	"sigmaos/net/gossip"
+	"sigmaos/net/peers"
 	"sigmaos/net/pki"
+	"sigmaos/net/port"
 	"sigmaos/net/realmtoken"
 	"sigmaos/roles/config"
 	"sigmaos/roles/lock"
@@ -65,6 +69,11 @@ type System struct {
 	Proxy  *dialproxy.Proxy
 
 	Identity *pki.Identity
+	Port     *port.Port     // nil: this node is alone
+	Gossip   *gossip.Gossip // nil with Port
+	Peers    *peers.Peers   // nil with Port
+	proxying atomic.Pointer[dialproxy.Proxy]
+	meeting  atomic.Pointer[gossip.Gossip] // Gossip, for who runs before it is there
 	etcd     *clientv3.Client
 	record   named.Cluster // as read at the start
 	tokens   *realmtoken.Keys

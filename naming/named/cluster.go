@@ -2,10 +2,16 @@ package named
 
 import (
 	"context"
+	"crypto"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"sigmaos/api"
 )
 
 const clusterKey = "/sigma/v1/cluster"
@@ -79,4 +85,31 @@ func WatchCluster(ctx context.Context, c *clientv3.Client, fn func(Cluster)) {
 			}
 		}
 	}
+}
+
+// ClaimName binds a node's name to its key, so that no other node takes it.
+func ClaimName(ctx context.Context, c *clientv3.Client, node string, key crypto.PublicKey) error {
+	der, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return api.E(api.Invalid, "join", node, "%v", err)
+	}
+	h := sha256.Sum256(der)
+	sum := hex.EncodeToString(h[:])
+	k := "/sigma/v1/node-keys/" + node
+	r, err := c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(k), "=", 0)).
+		Then(clientv3.OpPut(k, sum)).Else(clientv3.OpGet(k)).Commit()
+	if err != nil {
+		return api.E(api.Unavailable, "join", node, "%v", err)
+	}
+	if !r.Succeeded && string(r.Responses[0].GetResponseRange().Kvs[0].Value) != sum {
+		return api.E(api.Exists, "join", node, "another node has this name; choose one with --node, or remove that node first (sigmactl node rm %s)", node)
+	}
+	return nil
+}
+
+// ForgetNode gives a node's name free; its certificate counts no more once the
+// cluster's keys are replaced.
+func ForgetNode(ctx context.Context, c *clientv3.Client, node string) error {
+	_, err := c.Delete(ctx, "/sigma/v1/node-keys/"+node)
+	return err
 }

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	"sigs.k8s.io/yaml"
@@ -30,6 +31,13 @@ type Config struct {
 	DataDir    string   `json:"data-dir" help:"what must survive (default /var/lib/sigma/NAME)"`
 	RunDir     string   `json:"run-dir" help:"sockets and mounts (default /run/sigma/NAME)"`
 	Metrics    string   `json:"metrics" help:"address of /metrics; \"off\" is none"`
+	Listen     string   `json:"listen" help:"address of this node's port for other nodes; \"off\" is none"`
+	Advertise  string   `json:"advertise" help:"address at which others reach that port (default: where it listens, or this machine's first)"`
+	Join       []string `json:"join" help:"HOST:PORT of nodes of the cluster to join"`
+	TokenFile  string   `json:"token-file" help:"file with the cluster's token, for the first start of a node that joins"`
+	Bootstrap  bool     `json:"bootstrap" help:"make a new cluster here; a node with role named that joins nobody does so anyway"`
+	Domain     string   `json:"domain" help:"failure domain of this node: a rack, a zone"`
+	NoticeMS   int64    `json:"notice-ms" help:"ms within which the death of a node is noticed"`
 	Gateway    string   `json:"gateway" help:"address for programs outside, over TLS with a realm's token; \"off\" is none"`
 	Ingress    []string `json:"ingress" help:"ADDR:PORT=REALM:PATH: where load-balancers deliver connections, with a PROXY header of version 2"`
 	LBRanges   []string `json:"lb-ranges" help:"address ranges of the load-balancers"`
@@ -53,7 +61,7 @@ func Default() Config {
 	return Config{
 		Name: "sigma", Roles: []string{"node", "named"}, Metrics: "127.0.0.1:9470", LogLevel: "info",
 		LogRate: 8 << 20, LogBytes: 64 << 20, UIDBase: 1_900_000_000, UIDCount: 16384, CgroupRoot: "sigma",
-		MaxProcs: 1024,
+		MaxProcs: 1024, NoticeMS: 3000,
 	}
 }
 
@@ -86,6 +94,9 @@ func prefixes(name string, list []string) (out []netip.Prefix, err error) {
 	}
 	return out, nil
 }
+
+// Notice is NoticeMS.
+func (c Config) Notice() time.Duration { return time.Duration(c.NoticeMS) * time.Millisecond }
 
 // Reachable is the host at which others reach this machine: the node's name,
 // where nothing better was said.
@@ -233,7 +244,7 @@ func (c *Config) fill() {
 	if c.SlotsWarm == 0 {
 		c.SlotsWarm = runtime.NumCPU() + 1
 	}
-	for _, addr := range []*string{&c.Metrics, &c.Gateway} {
+	for _, addr := range []*string{&c.Metrics, &c.Gateway, &c.Listen} {
 		if *addr == "off" {
 			*addr = ""
 		}
@@ -285,6 +296,7 @@ func (c Config) validate() error {
 	}{
 		{"uid-count", c.UIDCount, 1, 1 << 24}, {"log-rate", c.LogRate, 1 << 10, 1 << 40}, {"log-bytes", c.LogBytes, 4 << 20, 1 << 44},
 		{"memory", c.Memory, 16 << 20, 1 << 50}, {"mcpu", c.MCPU, 10, 1 << 24},
+		{"notice-ms", c.NoticeMS, 200, 600_000},
 		{"slots-warm", int64(c.SlotsWarm), 1, 256}, {"max-procs", int64(c.MaxProcs), 1, 1 << 16},
 	} {
 		if f.v < f.min || f.v > f.max {

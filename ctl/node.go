@@ -1,0 +1,72 @@
+package ctl
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"sigmaos/api"
+	"sigmaos/sigma/admin"
+)
+
+func (a *app) node() *cobra.Command {
+	top := &cobra.Command{Use: "node", Short: "The machines of the cluster", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return usage("node ls") }}
+	ls := &cobra.Command{Use: "ls", Short: "List nodes", Args: cobra.NoArgs, Example: "  sigmactl node ls"}
+	ls.RunE = a.anyRealm(func(ctx context.Context, c *admin.Client, _ []string) error {
+		var list []api.NodeInfo
+		if err := c.Call(ctx, api.MNodes, nil, &list); err != nil {
+			return err
+		}
+		return a.print(list, func(w io.Writer) error {
+			tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(tw, "NAME\tNUMBER\tADDRESS\tROLES\tDOMAIN\tVERSION")
+			for _, n := range list {
+				fmt.Fprintf(tw, "%s\t%d\t%s\t%s\t%s\t%s\n", n.Name, n.Number, n.Addr, strings.Join(n.Roles, ","), n.Domain, n.Version)
+			}
+			return tw.Flush()
+		})
+	})
+	top.AddCommand(a.data(ls, false))
+	return top
+}
+
+func (a *app) cluster() *cobra.Command {
+	top := &cobra.Command{Use: "cluster", Short: "The cluster's keys", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return usage("cluster token") }}
+	var file string
+	token := &cobra.Command{Use: "token --file F", Short: "Write the token that admits new nodes", Args: cobra.NoArgs,
+		Example: "  sigmactl cluster token --file join.token\n  sigmad --join 10.0.0.1:9460 --token-file join.token"}
+	token.Flags().StringVar(&file, "file", "", "file to write, readable by its owner alone")
+	token.RunE = a.anyRealm(func(ctx context.Context, c *admin.Client, _ []string) error {
+		var t api.TokenFile
+		if file == "" {
+			return usage("--file F: where the token goes")
+		}
+		if err := c.Call(ctx, api.MClusterTok, nil, &t); err != nil {
+			return err
+		}
+		return a.writeToken(file, t.Text, "give it to sigmad with --token-file "+file)
+	})
+	top.AddCommand(token)
+	return top
+}
+
+// writeToken writes a secret into a new file that only its owner can read.
+func (a *app) writeToken(file string, text []byte, hint string) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(text); err != nil {
+		f.Close()
+		return err
+	}
+	fmt.Fprintf(a.err, "wrote %s; %s\n", file, hint)
+	return f.Close()
+}
