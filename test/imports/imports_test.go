@@ -33,6 +33,7 @@ var only = map[string][]string{
 var alone = map[string][]string{
 	"go.etcd.io/":               {"naming/named", "roles"},
 	"github.com/hanwen/go-fuse": {"runtime/binfs"},
+	"github.com/hashicorp/":     {"net/gossip"},
 	"github.com/prometheus/":    {"roles"},
 }
 
