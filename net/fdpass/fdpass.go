@@ -12,8 +12,12 @@
 // later than the bytes of that place. [Conn.WriteFD] sends one with the first
 // byte of its buffer; the receiving Conn, when it was made with [Take], queues
 // what comes, and [Conn.Taken] gives them in the order of their sending. Whoever
-// frames messages says in each which has one. A Conn without Take refuses
-// descriptors: the kernel closes them.
+// frames messages says in each which has one. One that the kernel could not
+// deliver, because the receiver's table is full, keeps its place: Taken gives -1
+// for it, so that no later one is taken for it.
+//
+// A Conn without Take refuses descriptors: from Linux 6.16 a peer cannot send
+// them, before that the kernel closes them.
 package fdpass
 
 import (
@@ -52,9 +56,10 @@ type Conn struct {
 	w     op
 	bound time.Duration // of one Write that has to wait; 0 is none
 
-	tmu   sync.Mutex
-	take  bool
-	taken []int
+	tmu    sync.Mutex
+	take   bool
+	taken  []int // -1 is one that was lost
+	closed bool  // nobody takes any more
 }
 
 // op is one system call, made by a callback that is there from the start: a
@@ -85,6 +90,9 @@ func New(fd int, opts ...Option) (*Conn, error) {
 	c := &Conn{f: f, rc: rc}
 	for _, o := range opts {
 		c.take = c.take || o == Take
+	}
+	if !c.take {
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSRIGHTS, 0) // an older kernel does not know it
 	}
 	c.r.try, c.w.try = c.recv, c.send
 	return c, nil
@@ -161,38 +169,46 @@ func (c *Conn) recv(fd uintptr) bool {
 			return false
 		}
 		c.r.n, c.r.errno = int(n), e
-		if e == 0 && c.take && m.Controllen > 0 {
-			c.keep(c.rights[:m.Controllen])
+		if e == 0 && c.take && (m.Controllen > 0 || m.Flags&unix.MSG_CTRUNC != 0) {
+			c.keep(rights(c.rights[:m.Controllen]))
 		}
 		return true
 	}
 }
 
-// keep queues the descriptors of one control message.
-func (c *Conn) keep(b []byte) {
+// rights are the descriptors of the control messages in b.
+func rights(b []byte) (fds []int) {
 	msgs, err := unix.ParseSocketControlMessage(b)
 	if err != nil {
-		return
+		return nil
+	}
+	for i := range msgs {
+		if list, err := unix.ParseUnixRights(&msgs[i]); err == nil {
+			fds = append(fds, list...)
+		}
+	}
+	return fds
+}
+
+// keep queues what came with one read; nothing is a descriptor that was lost.
+func (c *Conn) keep(fds []int) {
+	if len(fds) == 0 {
+		fds = []int{-1}
 	}
 	c.tmu.Lock()
 	defer c.tmu.Unlock()
-	for i := range msgs {
-		fds, err := unix.ParseUnixRights(&msgs[i])
-		if err != nil {
+	for _, fd := range fds {
+		if c.closed || len(c.taken) >= maxTaken {
+			unix.Close(fd)
 			continue
 		}
-		for _, fd := range fds {
-			if len(c.taken) >= maxTaken {
-				unix.Close(fd)
-				continue
-			}
-			c.taken = append(c.taken, fd)
-		}
+		c.taken = append(c.taken, fd)
 	}
 }
 
 // Taken returns the oldest descriptor that came and was not taken yet; it is
-// the caller's from now on. ok is false when there is none.
+// the caller's from now on. It is -1 for one that the kernel could not deliver;
+// ok is false when there is none.
 func (c *Conn) Taken() (fd int, ok bool) {
 	c.tmu.Lock()
 	defer c.tmu.Unlock()
@@ -207,9 +223,12 @@ func (c *Conn) Taken() (fd int, ok bool) {
 // Write writes all of p; for records, p is one.
 func (c *Conn) Write(p []byte) (int, error) { return c.WriteFD(p, -1) }
 
-// WriteFD writes all of p, which may not be empty, and sends fd with its first
+// WriteFD writes all of p, where it is not empty, and sends fd with its first
 // byte; fd stays the caller's. A peer that does not take descriptors gets none.
 func (c *Conn) WriteFD(p []byte, fd int) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
 	done := 0
@@ -308,13 +327,14 @@ func rawSend(s uintptr, p []byte, fd int) (int, syscall.Errno) {
 // Close ends the connection and closes descriptors that nobody took.
 func (c *Conn) Close() error {
 	err := c.f.Close()
-	for {
-		fd, ok := c.Taken()
-		if !ok {
-			return err
-		}
+	c.tmu.Lock()
+	defer c.tmu.Unlock()
+	c.closed = true // a read that is under way keeps nothing
+	for _, fd := range c.taken {
 		unix.Close(fd)
 	}
+	c.taken = nil
+	return err
 }
 
 // Shutdown ends both directions: readers on both sides see the end. The
