@@ -78,10 +78,10 @@ func conditionLocked(n *node, name string, p tree.Put) error {
 		return nil
 	case n.isDir():
 		return api.E(api.IsDir, "put", name, "it is a directory")
-	case n.mode&tree.ModeType != tree.ModeFile:
-		return api.E(api.Invalid, "put", name, "it is a link")
 	case p.Exclusive:
 		return api.E(api.Exists, "put", name, "it exists")
+	case n.mode&tree.ModeType != tree.ModeFile:
+		return api.E(api.Invalid, "put", name, "it is a link")
 	case p.If != nil && *p.If != n.version:
 		return api.E(api.Conflict, "put", name, "it has version %d, not %d; read it again", n.version, *p.If)
 	}

@@ -191,6 +191,31 @@ type Attrs interface {
 	SetAttr(ctx context.Context, s SetAttr) (Attr, error)
 }
 
+// Getter is a File that gives attributes and content of one version in one step.
+// Of more than max bytes there is no content, only attributes. The caller does
+// not change the bytes.
+type Getter interface {
+	Get(ctx context.Context, max int) (Attr, []byte, error)
+}
+
+// Space is what is left where a File is.
+type Space struct {
+	Bytes, FreeBytes int64
+	Files, FreeFiles int64
+}
+
+// Spacer is a File that knows its Space: what df shows.
+type Spacer interface {
+	Space(ctx context.Context) (Space, error)
+}
+
+// Forgetter is a File that holds something (a descriptor, a number on a remote
+// server) and is told when nobody needs it any more. Nothing depends on the
+// call: a File that is only dropped is left to the garbage collector.
+type Forgetter interface {
+	Forget()
+}
+
 // Leases is the part of an FS that keeps ephemeral files: named.
 type Leases interface {
 	// Grant makes a lease for the caller; it ends after ttl without Renew.

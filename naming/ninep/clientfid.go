@@ -1,0 +1,291 @@
+package ninep
+
+import (
+	"context"
+	"sync/atomic"
+
+	"sigmaos/api"
+	"sigmaos/naming/tree"
+)
+
+// Fid is a place on the server. Its operations take the names of a path below
+// it, none for the place itself. They do not follow links: Walked says where one
+// was met, and the caller goes on from there.
+type Fid struct {
+	c     *Client
+	num   uint32
+	ended atomic.Bool
+	uses  atomic.Int32 // calls under way, and one until it is ended
+}
+
+func (c *Client) newPlace(num uint32) *Fid {
+	f := &Fid{c: c, num: num}
+	f.uses.Store(1)
+	return f
+}
+
+// hold keeps the number from being given to another place; release must follow.
+func (f *Fid) hold() error {
+	for {
+		n := f.uses.Load()
+		if n == 0 {
+			return badFid("file", f.num, "was closed")
+		}
+		if f.uses.CompareAndSwap(n, n+1) {
+			return nil
+		}
+	}
+}
+
+func (f *Fid) release() {
+	if f.uses.Add(-1) == 0 {
+		f.c.clunkLater(f.num)
+	}
+}
+
+// Walked says how an operation by path ended.
+type Walked struct {
+	Names int       // that were consumed
+	Attr  tree.Attr // of what is there
+	// Link says that it ended at a link, Attr's, and nothing was done. Names
+	// behind Names are left; none may be, when the path's end is a link that the
+	// operation does not act on itself.
+	Link bool
+}
+
+func (w *walked) export() Walked {
+	return Walked{Names: int(w.Names), Attr: w.Attr, Link: w.Stop == stopLink}
+}
+
+// Attach gives the root of what is wanted of the server's tree, "" for all.
+// Writes below it carry the fence, where there is one.
+func (c *Client) Attach(ctx context.Context, path string, fence *tree.Fence) (*Fid, tree.Attr, error) {
+	if !c.sigma {
+		return c.plainAttach(ctx, path, fence)
+	}
+	m := &sattach{Path: path}
+	if fence != nil {
+		m.Fenced, m.Fence = true, *fence
+	}
+	if len(path) > tree.MaxPath || fence != nil && len(fence.Path) > tree.MaxPath {
+		return nil, tree.Attr{}, api.E(api.TooLarge, "attach", "", "a path has at most %d bytes", tree.MaxPath)
+	}
+	var w walked
+	f, err := c.making(ctx, "attach", tSattach, func(num uint32) message { m.Fid = num; return m }, &w)
+	return f, w.Attr, err
+}
+
+// making sends a request that makes a fid.
+func (c *Client) making(ctx context.Context, op string, typ uint8, m func(num uint32) message, out message) (*Fid, error) {
+	num := c.newFid()
+	if _, err := c.doMaking(ctx, op, typ, m(num), out, num); err != nil {
+		return nil, err
+	}
+	return c.newPlace(num), nil
+}
+
+// Walk gives the place at the end of names; none clones the Fid. At a link on
+// the way there is no Fid. A link at the end is a place like others.
+func (f *Fid) Walk(ctx context.Context, names ...string) (*Fid, Walked, error) {
+	if err := f.hold(); err != nil {
+		return nil, Walked{}, err
+	}
+	defer f.release()
+	if !f.c.sigma {
+		return f.plainWalk(ctx, names)
+	}
+	p, err := f.path(names)
+	if err != nil {
+		return nil, Walked{}, err
+	}
+	var w walked
+	g, err := f.c.making(ctx, "walk", tSwalk, func(num uint32) message { return &swalk{path: p, NewFid: num} }, &w)
+	if err == nil && w.Stop != stopDone { // the server made none
+		f.c.freeFid(g.num)
+		g = nil
+	}
+	return g, w.export(), err
+}
+
+// path checks what a message cannot hold.
+func (f *Fid) path(names []string) (path, error) {
+	n := 0
+	for _, s := range names {
+		n += len(s) + 1
+	}
+	if n > tree.MaxPath || len(names) > maxNames {
+		return path{}, api.E(api.TooLarge, "walk", "", "the path has %d bytes; the limit is %d", n, tree.MaxPath)
+	}
+	return path{Fid: f.num, Names: names}, nil
+}
+
+// byPath sends a request that is answered with how the walk ended.
+func (f *Fid) byPath(ctx context.Context, op string, typ uint8, names []string, m func(path) message) (Walked, error) {
+	p, err := f.path(names)
+	if err != nil {
+		return Walked{}, err
+	}
+	var w walked
+	err = f.c.do(ctx, op, typ, m(p), &w)
+	return w.export(), err
+}
+
+// Stat returns the attributes of what is there, of a link itself.
+func (f *Fid) Stat(ctx context.Context, names ...string) (Walked, error) {
+	if err := f.hold(); err != nil {
+		return Walked{}, err
+	}
+	defer f.release()
+	if !f.c.sigma {
+		return f.plainStat(ctx, names)
+	}
+	return f.byPath(ctx, "stat", tSstat, names, func(p path) message { return &sstat{p} })
+}
+
+// SetAttr changes attributes, of a link itself.
+func (f *Fid) SetAttr(ctx context.Context, s tree.SetAttr, names ...string) (Walked, error) {
+	if err := f.hold(); err != nil {
+		return Walked{}, err
+	}
+	defer f.release()
+	if !f.c.sigma {
+		return f.plainSetAttr(ctx, s, names)
+	}
+	return f.byPath(ctx, "setattr", tSsetattr, names, func(p path) message { return &ssetattr{p, s} })
+}
+
+// Put writes the whole of a small file.
+func (f *Fid) Put(ctx context.Context, p tree.Put, names ...string) (Walked, error) {
+	if err := f.hold(); err != nil {
+		return Walked{}, err
+	}
+	defer f.release()
+	if !f.c.sigma {
+		return f.plainPut(ctx, p, names)
+	}
+	return f.byPath(ctx, "put", tSput, names, func(at path) message { return &sput{at, p} })
+}
+
+// Remove takes an entry away; dir says that it must be an empty directory.
+func (f *Fid) Remove(ctx context.Context, dir bool, names ...string) (Walked, error) {
+	if err := f.hold(); err != nil {
+		return Walked{}, err
+	}
+	defer f.release()
+	if !f.c.sigma {
+		return f.plainRemove(ctx, dir, names)
+	}
+	return f.byPath(ctx, "remove", tSremove, names, func(p path) message { return &sremove{p, dir} })
+}
+
+// Rename moves the entry at names to the place toNames below to, which is of the
+// same Client. second says that the link in Walked is on the way to toNames.
+func (f *Fid) Rename(ctx context.Context, names []string, to *Fid, toNames []string) (w Walked, second bool, err error) {
+	for _, g := range []*Fid{f, to} {
+		if err := g.hold(); err != nil {
+			return w, g == to, err
+		}
+		defer g.release()
+	}
+	if to.c != f.c {
+		return w, false, api.E(api.Unsupported, "rename", "", "the two places are on different servers; copy it")
+	}
+	if !f.c.sigma {
+		return f.plainRename(ctx, names, to, toNames)
+	}
+	from, err := f.path(names)
+	if err != nil {
+		return w, false, err
+	}
+	dst, err := to.path(toNames)
+	if err != nil {
+		return w, true, err
+	}
+	var out rsrename
+	err = f.c.do(ctx, "rename", tSrename, &srename{from, dst}, &out)
+	return out.export(), out.Second, err
+}
+
+// Create makes an entry and gives its place.
+func (f *Fid) Create(ctx context.Context, n tree.NewFile, names ...string) (*Fid, Walked, error) {
+	if err := f.hold(); err != nil {
+		return nil, Walked{}, err
+	}
+	defer f.release()
+	if !f.c.sigma {
+		return f.plainCreate(ctx, n, names)
+	}
+	p, err := f.path(names)
+	if err != nil {
+		return nil, Walked{}, err
+	}
+	var out ropened
+	g, err := f.c.making(ctx, "create", tScreate, func(num uint32) message { return &screate{path: p, NewFid: num, New: n} }, &out)
+	if err == nil && out.Stop != stopDone {
+		f.c.freeFid(g.num)
+		g = nil
+	}
+	return g, out.export(), err
+}
+
+// ReadDir returns up to max entries in order, behind the name after; end says
+// that there are no more. max 0 is as many as fit.
+func (f *Fid) ReadDir(ctx context.Context, after string, max int, attrs bool, names ...string) (list []Entry, w Walked, end bool, err error) {
+	if err := f.hold(); err != nil {
+		return nil, w, false, err
+	}
+	defer f.release()
+	if !f.c.sigma {
+		return f.plainReadDir(ctx, after, max, attrs, names)
+	}
+	p, err := f.path(names)
+	if err != nil {
+		return nil, w, false, err
+	}
+	if len(after) > tree.MaxPath {
+		return nil, w, false, bad("readdir", "a name of %d bytes", len(after))
+	}
+	var out rsreaddir
+	err = f.c.do(ctx, "readdir", tSreaddir, &sreaddir{path: p, After: after, Max: uint32(min(max, tree.MaxPage)), Attrs: attrs}, &out)
+	return out.Entries, out.export(), out.End, err
+}
+
+// Space says how much room is left on the server.
+func (f *Fid) Space(ctx context.Context) (tree.Space, error) {
+	if err := f.hold(); err != nil {
+		return tree.Space{}, err
+	}
+	defer f.release()
+	var s rstatfs
+	if err := f.c.do(ctx, "statfs", tStatfs, &onFid{f.num}, &s); err != nil {
+		return tree.Space{}, err
+	}
+	size := int64(s.BlockSize)
+	return tree.Space{Bytes: int64(s.Blocks) * size, FreeBytes: int64(s.Avail) * size, Files: int64(s.Files), FreeFiles: int64(s.FilesFree)}, nil
+}
+
+// Close ends the fid and what is open at it, and waits for the server to say so;
+// if calls are under way, the last of them ends it.
+func (f *Fid) Close() error {
+	if f.ended.Swap(true) {
+		return nil
+	}
+	if !f.uses.CompareAndSwap(1, 0) {
+		f.release()
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	err := f.c.do(ctx, "close", tClunk, &onFid{f.num}, &empty{})
+	if ctx.Err() == nil {
+		f.c.freeFid(f.num)
+	}
+	return err
+}
+
+// Forget ends the fid without waiting.
+func (f *Fid) Forget() {
+	if !f.ended.Swap(true) {
+		f.release()
+	}
+}

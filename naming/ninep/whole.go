@@ -1,0 +1,157 @@
+package ninep
+
+import (
+	"bytes"
+
+	"sigmaos/api"
+	"sigmaos/naming/tree"
+)
+
+func (m *sget) fids() uses      { return share(m.Fid) }
+func (m *sget) answerSize() int { return readHead + int(min(m.Max, maxSigma)) }
+
+func (m *sget) run(r *request) (message, error) {
+	at, err := r.find(r.fid[0], m.Names)
+	if err != nil {
+		return nil, err
+	}
+	defer at.drop()
+	if at.Stop != stopDone {
+		return &rsget{walked: at.walked}, nil
+	}
+	most := int(min(m.Max, uint32(r.s.msize)))
+	a, data, err := r.get(at.file, most)
+	if err != nil {
+		if at.atLink(r, len(m.Names), err) {
+			return &rsget{walked: at.walked}, nil
+		}
+		return nil, err
+	}
+	out := &rsget{walked: at.done(a), Data: data}
+	if a.Size > int64(most) || size(&out.walked)+headerSize+4+len(data) > r.s.msize {
+		out.Stop, out.Data = stopLarge, nil
+	}
+	return out, nil
+}
+
+// size is that of a message's fields.
+func size(m message) int {
+	c := coder{write: true}
+	m.code(&c)
+	return len(c.b)
+}
+
+// get reads a file whole, attributes and content of one version.
+func (r *request) get(f tree.File, most int) (tree.Attr, []byte, error) {
+	if g, ok := f.(tree.Getter); ok {
+		return g.Get(r.ctx, most)
+	}
+	h, err := f.Open(r.ctx, tree.OpenMode{Read: true})
+	if err != nil {
+		return tree.Attr{}, nil, err
+	}
+	defer h.Close()
+	for range 4 {
+		a, err := f.Attr(r.ctx)
+		if err != nil || a.Size > int64(most) {
+			return a, nil, err
+		}
+		data, err := readFull(r.ctx, h, make([]byte, a.Size+1), 0)
+		if err != nil {
+			return a, nil, err
+		}
+		b, err := f.Attr(r.ctx)
+		if err != nil {
+			return b, nil, err
+		}
+		if a.Version == b.Version && int64(len(data)) == a.Size {
+			return a, data, nil
+		}
+	}
+	return tree.Attr{}, nil, api.E(api.Busy, "get", "", "it changes faster than it can be read; open it")
+}
+
+func (m *sput) fids() uses { return share(m.Fid) }
+
+func (m *sput) run(r *request) (message, error) {
+	at, err := r.findParent("put", r.fid[0], m.Names)
+	if err != nil {
+		return nil, err
+	}
+	defer at.drop()
+	if at.Stop != stopDone {
+		return &at.walked, nil
+	}
+	m.Put.Data = bytes.Clone(m.Put.Data) // the tree may keep it
+	if m.Put.Mode&tree.ModeType == 0 {
+		m.Put.Mode |= tree.ModeFile
+	}
+	a, err := at.file.Put(r.ctx, at.last, m.Put)
+	if err != nil {
+		return at.linkOr(r, len(m.Names), err, !m.Put.Exclusive)
+	}
+	return &walked{Names: uint16(len(m.Names)), Attr: a}, nil
+}
+
+// linkOr turns an error that came from a link in the way into a stop there. The
+// last of n names may be one that is to be followed.
+func (at *found) linkOr(r *request, n int, err error, follow bool) (message, error) {
+	if at.atLink(r, n-1, err) {
+		return &at.walked, nil
+	}
+	switch api.KindOf(err) {
+	case api.Invalid, api.Exists, api.NotDir:
+		if follow && at.lastIsLink(r, n) {
+			return &at.walked, nil
+		}
+	}
+	return nil, err
+}
+
+func (m *sremove) fids() uses { return share(m.Fid) }
+
+func (m *sremove) run(r *request) (message, error) {
+	at, err := r.findParent("remove", r.fid[0], m.Names)
+	if err != nil {
+		return nil, err
+	}
+	defer at.drop()
+	if at.Stop != stopDone {
+		return &at.walked, nil
+	}
+	if err := at.file.Remove(r.ctx, at.last, m.Dir); err != nil {
+		return at.linkOr(r, len(m.Names), err, false)
+	}
+	return &walked{Names: uint16(len(m.Names))}, nil
+}
+
+func (m *srename) fids() uses { return uses{{m.From.Fid, shares}, {m.To.Fid, shares}} }
+
+func (m *srename) run(r *request) (message, error) {
+	from, err := r.findParent("rename", r.fid[0], m.From.Names)
+	if err != nil {
+		return nil, err
+	}
+	defer from.drop()
+	if from.Stop != stopDone {
+		return &rsrename{walked: from.walked}, nil
+	}
+	to, err := r.findParent("rename", r.second(), m.To.Names)
+	if err != nil {
+		return nil, err
+	}
+	defer to.drop()
+	if to.Stop != stopDone {
+		return &rsrename{Second: true, walked: to.walked}, nil
+	}
+	err = from.file.Rename(r.ctx, from.last, to.file, to.last)
+	switch {
+	case err == nil:
+		return &rsrename{}, nil
+	case from.atLink(r, len(m.From.Names)-1, err):
+		return &rsrename{walked: from.walked}, nil
+	case to.atLink(r, len(m.To.Names)-1, err):
+		return &rsrename{Second: true, walked: to.walked}, nil
+	}
+	return nil, err
+}
