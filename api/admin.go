@@ -20,6 +20,7 @@ const (
 	MLogs        = "proc.logs"         // LogQuery → many LogRecord + Data, then an empty end
 	MDump        = "proc.dump"         // Ref → Dump
 	MNodes       = "node.ls"           // → []NodeInfo; operator
+	MRotate      = "cluster.rotate"    // RotateRequest → KeyInfo; operator
 	MClusterTok  = "cluster.token"     // → TokenFile: what admits a node; operator
 	MTop         = "node.top"          // → Top
 	MEndpoints   = "ep.ls"             // → []EndpointInfo
@@ -56,6 +57,16 @@ type NodeInfo struct {
 	Version string   `json:"version"`
 	Leaving bool     `json:"leaving,omitempty"`
 	Self    bool     `json:"self,omitempty"` // it answers
+}
+
+// RotateRequest replaces the cluster's keys, or ends the old ones.
+type RotateRequest struct {
+	DropOld bool `json:"drop_old,omitempty"`
+}
+
+// KeyInfo says how many generations of the cluster's keys are accepted.
+type KeyInfo struct {
+	Generations int `json:"generations"`
 }
 
 // TokenRequest asks for what a program outside shows to be a user of a realm.

@@ -53,7 +53,7 @@ func (a *app) cluster() *cobra.Command {
 		}
 		return a.writeToken(file, t.Text, "give it to sigmad with --token-file "+file)
 	})
-	top.AddCommand(token)
+	top.AddCommand(token, a.data(a.rotate(), false))
 	return top
 }
 
@@ -69,4 +69,25 @@ func (a *app) writeToken(file string, text []byte, hint string) error {
 	}
 	fmt.Fprintf(a.err, "wrote %s; %s\n", file, hint)
 	return f.Close()
+}
+
+func (a *app) rotate() *cobra.Command {
+	var r api.RotateRequest
+	c := &cobra.Command{Use: "rotate [--drop-old]", Short: "Replace the cluster's keys: of nodes, of gossip, of tokens", Args: cobra.NoArgs,
+		Long: `rotate makes new keys. They are used from then on, and the old ones are still
+accepted, until rotate --drop-old: do that when every node was up since, and when
+those who hold realm tokens have new ones.`,
+		Example: "  sigmactl cluster rotate\n  sigmactl cluster rotate --drop-old"}
+	c.Flags().BoolVar(&r.DropOld, "drop-old", false, "accept the newest keys only")
+	c.RunE = a.anyRealm(func(ctx context.Context, cl *admin.Client, _ []string) error {
+		var k api.KeyInfo
+		if err := cl.Call(ctx, api.MRotate, r, &k); err != nil {
+			return err
+		}
+		return a.print(k, func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, "%d generation(s) of keys are accepted\n", k.Generations)
+			return err
+		})
+	})
+	return c
 }

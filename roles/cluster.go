@@ -62,6 +62,7 @@ func startCluster(ctx context.Context, s *System) (_ func(context.Context) error
 	if s.record, err = named.OpenCluster(ctx, s.etcd, newCluster); err != nil {
 		return nil, err
 	}
+	s.clusterID = s.record.ID
 	if s.nodeNum, s.boot, err = named.Boot(ctx, s.etcd, s.Config.Node); err != nil {
 		return nil, err
 	}
@@ -78,25 +79,18 @@ func startCluster(ctx context.Context, s *System) (_ func(context.Context) error
 			return nil, err
 		}
 	}
+	kctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.followKeys(kctx)
+	}()
+	undo.add(func() error { stop(); <-done; return nil })
 	return func(context.Context) error { return undo.run() }, nil
 }
 
 // newCluster makes the keys of a cluster that is not there yet.
-func newCluster() (named.Cluster, error) {
-	id := pki.NewCluster()
-	ca, err := pki.CreateAuthority(id, time.Now())
-	if err != nil {
-		return named.Cluster{}, err
-	}
-	b, err := ca.Marshal()
-	if err != nil {
-		return named.Cluster{}, err
-	}
-	return named.Cluster{
-		ID: id, Authorities: [][]byte{b}, JoinTokens: []string{pki.NewToken(ca.Fingerprint()).Text()},
-		GossipKeys: [][]byte{newSecret()}, TokenKeys: [][]byte{realmtoken.NewKey()},
-	}, nil
-}
+func newCluster() (named.Cluster, error) { return newKeys(pki.NewCluster()) }
 
 func newSecret() []byte {
 	b := make([]byte, 32)

@@ -86,7 +86,7 @@ func (s *System) issueToken(r api.TokenRequest) (api.TokenFile, error) {
 		ca = append(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
 	}
 	f := outside.File{
-		Version: 1, Cluster: s.record.ID, Gateway: addr, CA: string(ca), Realm: realm.Name, User: r.User,
+		Version: 1, Cluster: s.clusterID, Gateway: addr, CA: string(ca), Realm: realm.Name, User: r.User,
 		Token: s.tokens.Issue(realmClaim(realm.ID, r)),
 	}
 	b, err := json.MarshalIndent(f, "", "  ")

@@ -4,9 +4,11 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 
 	"sigmaos/api"
 	"sigmaos/net/dialproxy"
+	"sigmaos/net/gossip"
 	"sigmaos/net/peers"
 	"sigmaos/net/pki"
 	"sigmaos/net/rpc"
@@ -23,6 +25,7 @@ func (s *System) link(undo *undoStack) error {
 		}
 		return p.GiveKey(r.Peer.(pki.Peer).Number, r.Body)
 	})
+	server.Handle(methodSign, s.sign)
 	links, err := peers.Start(peers.Config{Port: s.Port, Directory: s.Gossip, Server: server, Options: opts, Logger: s.Log.With("role", "links")})
 	if err != nil {
 		return err
@@ -89,3 +92,7 @@ func (s *System) addresses() []netip.Addr {
 	}
 	return out
 }
+
+func offers(roles []string, role string) bool { return slices.Contains(roles, role) }
+
+func seedOf(m gossip.Member) gossip.Seed { return gossip.Seed{Name: m.Name, Addr: m.Addr.String()} }

@@ -17,6 +17,9 @@ func (s *System) methods() map[string]schedd.Method {
 		api.MNodes: {Operator: true, Run: decoded(func(context.Context, api.Caller, struct{}) (any, error) {
 			return s.nodes(), nil
 		})},
+		api.MRotate: {Operator: true, Run: decoded(func(ctx context.Context, _ api.Caller, r api.RotateRequest) (any, error) {
+			return s.rotate(ctx, r.DropOld)
+		})},
 		api.MClusterTok: {Operator: true, Run: decoded(func(ctx context.Context, _ api.Caller, _ struct{}) (any, error) {
 			t, err := s.joinTokens(ctx)
 			if err != nil {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"sigmaos/net/dialproxy"
+	"sigmaos/net/qos"
 )
 
 func startProxy(_ context.Context, s *System) (func(context.Context) error, error) {
@@ -21,12 +22,20 @@ func startProxy(_ context.Context, s *System) (func(context.Context) error, erro
 	if s.Gossip != nil {
 		cfg.Nodes = others{s}
 	}
+	stopQos := func() error { return nil }
+	if s.Config.QosDevice != "" {
+		d, err := qos.Open(s.Config.QosDevice, uint64(s.Config.QosRate))
+		if err != nil {
+			return nil, err
+		}
+		cfg.Priority, stopQos = d.Priority, d.Close
+	}
 	s.Proxy = dialproxy.New(cfg)
 	s.proxying.Store(s.Proxy)
 	return func(context.Context) error {
 		s.proxying.Store(nil)
 		s.Proxy.Close()
-		return nil
+		return stopQos()
 	}, nil
 }
 

@@ -68,18 +68,19 @@ type System struct {
 	Schedd *schedd.Schedd
 	Proxy  *dialproxy.Proxy
 
-	Identity *pki.Identity
-	Port     *port.Port     // nil: this node is alone
-	Gossip   *gossip.Gossip // nil with Port
-	Peers    *peers.Peers   // nil with Port
-	proxying atomic.Pointer[dialproxy.Proxy]
-	meeting  atomic.Pointer[gossip.Gossip] // Gossip, for who runs before it is there
-	etcd     *clientv3.Client
-	record   named.Cluster // as read at the start
-	tokens   *realmtoken.Keys
-	nodeNum  uint16
-	boot     uint32
-	stops    []stop
+	Identity  *pki.Identity
+	Port      *port.Port     // nil: this node is alone
+	Gossip    *gossip.Gossip // nil with Port
+	Peers     *peers.Peers   // nil with Port
+	proxying  atomic.Pointer[dialproxy.Proxy]
+	meeting   atomic.Pointer[gossip.Gossip] // Gossip, for who runs before it is there
+	etcd      *clientv3.Client
+	record    named.Cluster // as of followKeys, which alone reads it after the start
+	clusterID string
+	tokens    *realmtoken.Keys
+	nodeNum   uint16
+	boot      uint32
+	stops     []stop
 }
 
 type stop struct {

@@ -51,6 +51,8 @@ type Config struct {
 	CgroupRoot string   `json:"cgroup-root" help:"cgroup that the nodes of a machine share"`
 	SlotsWarm  int      `json:"slots-warm" help:"σcontainers that take turns in a busy realm (default: cores + 1; more only cost cache)"`
 	MaxProcs   int      `json:"max-procs" help:"σcontainers of this node in all"`
+	QosDevice  string   `json:"qos-device" help:"network device on which latency-critical procs' packets go first; empty is none"`
+	QosRate    int64    `json:"qos-rate" help:"what that device can send, bits/s"`
 	Deny       []string `json:"deny" help:"address ranges of the provider that procs may not dial, beside private ones and this machine's"`
 	Allow      []string `json:"allow" help:"private address ranges that procs may dial all the same"`
 	Insecure   bool     `json:"insecure" help:"run procs although this kernel has neither Landlock nor AppArmor"`
@@ -288,6 +290,9 @@ func (c Config) validate() error {
 	}
 	if _, err := c.Balancers(); err != nil {
 		return err
+	}
+	if c.QosDevice != "" && c.QosRate < 1_000_000 {
+		return bad("qos-rate", c.QosRate, "what the device of qos-device can send, 1000000 bits/s or more")
 	}
 	for _, f := range []struct {
 		name     string
