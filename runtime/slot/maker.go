@@ -59,6 +59,10 @@ type Maker struct {
 
 // NewMaker puts PID 1's program where it can be exec'ed.
 func NewMaker(cfg Config) (*Maker, error) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Max <= ExecFD {
+		return nil, fmt.Errorf("slot: the hard limit of open files is %d; sigmad needs %d, and 8 for each σcontainer more: raise it (ulimit -Hn, LimitNOFILE=, docker run --ulimit nofile=)", limit.Max, ExecFD+1)
+	}
 	fd, err := unix.MemfdCreate("slotinit", unix.MFD_CLOEXEC|unix.MFD_EXEC)
 	if err == unix.EINVAL { // before Linux 6.3 every memfd is executable
 		fd, err = unix.MemfdCreate("slotinit", unix.MFD_CLOEXEC)
@@ -216,6 +220,11 @@ func (m *Maker) Make(b Binfs, realm string, class cgroup.Class) (_ *Slot, err er
 	ctlChild.Close()
 	startChild.Close()
 	failpoint.Hit("slot-pid1")
+	// The program's descriptor is number ExecFD; a shell's usual limit is 1,024.
+	limit := unix.Rlimit{Cur: ExecFD + 1, Max: ExecFD + 1}
+	if err := unix.Prlimit(proc.Pid, unix.RLIMIT_NOFILE, &limit, nil); err != nil {
+		return nil, fmt.Errorf("slot: allowing PID 1 %d descriptors (raise the hard limit of sigmad, ulimit -Hn): %w", ExecFD+1, err)
+	}
 	if err := group.Add(proc.Pid); err != nil {
 		return nil, err
 	}
