@@ -1,8 +1,6 @@
 package gossip
 
 import (
-	"crypto/hkdf"
-	"crypto/sha256"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -43,8 +41,6 @@ type Config struct {
 	unreachable func(to netip.AddrPort) bool // for tests: a partition
 }
 
-const maxSecrets = 3 // before, now, next
-
 func (c *Config) fill() (pki.Peer, error) {
 	bad := func(format string, args ...any) (pki.Peer, error) {
 		return pki.Peer{}, api.E(api.Invalid, "gossip", "", format, args...)
@@ -73,26 +69,6 @@ func (c *Config) fill() (pki.Peer, error) {
 		return bad("%v is no address that others can reach; set the address to advertise", c.Advertise)
 	}
 	return me, nil
-}
-
-// keys derives the packets' keys from the cluster's secrets, which serve for
-// nothing else and are not in any key file of memberlist's.
-func keys(secrets [][]byte, cluster string) ([][]byte, error) {
-	if len(secrets) == 0 || len(secrets) > maxSecrets {
-		return nil, api.E(api.Invalid, "gossip", "", "%d secrets; want 1 to %d", len(secrets), maxSecrets)
-	}
-	var out [][]byte
-	for _, s := range secrets {
-		if len(s) < 16 {
-			return nil, api.E(api.Invalid, "gossip", "", "a secret of %d bytes; want at least 16", len(s))
-		}
-		key, err := hkdf.Key(sha256.New, s, nil, "sigma gossip 1 "+cluster, 32)
-		if err != nil {
-			return nil, api.E(api.Internal, "gossip", "", "%v", err)
-		}
-		out = append(out, key)
-	}
-	return out, nil
 }
 
 // pace sets memberlist's times so that a death is known within notice. In

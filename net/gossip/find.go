@@ -106,12 +106,12 @@ func (g *Gossip) absent() (out []Seed) {
 	for _, m := range g.Members() {
 		here[m.Name], here[m.Addr.String()] = true, true
 	}
+	g.mu.Lock()
 	for _, s := range g.cfg.Seeds {
-		if s.Addr != g.cfg.Advertise.String() && !here[s.Name] && !here[s.Addr] {
+		if s.Addr != g.cfg.Advertise.String() && !here[s.Name] && !here[s.Addr] && !here[g.reached[s.Addr]] {
 			out = append(out, s)
 		}
 	}
-	g.mu.Lock()
 	now := g.cfg.Clock.Monotonic()
 	for name, m := range g.missing {
 		if now-m.at > missingFor {
@@ -152,6 +152,9 @@ func (g *Gossip) ask(s Seed) bool {
 			return false
 		}
 		if _, err := g.list.Join([]string{target}); err == nil {
+			g.mu.Lock()
+			g.reached[s.Addr] = a.String()
+			g.mu.Unlock()
 			return true
 		} else if g.ctx.Err() == nil {
 			g.log.Debug("gossip: no answer", "node", target, "err", err)

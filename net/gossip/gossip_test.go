@@ -172,11 +172,14 @@ func TestSeedsMayBeWrong(t *testing.T) {
 	n2 := w.start(2, nil, func(c *Config) {
 		c.Seeds = []Seed{
 			{"", "127.0.0.1:1"}, {"", "nonsense"}, {"", "nowhere.invalid:70"}, {"n9", n1.addr()},
-			{"n2", c.Port.Addr().String()}, {"", n1.addr()},
+			{"n2", c.Port.Addr().String()}, {"", fmt.Sprintf("localhost:%d", n1.port.Addr().Port)},
 		}
 	})
 	<-n2.Joined()
 	awaitNames(t, "n1 n2", n1, n2)
+	await(t, "n2 has found n1 under its host name", func() bool {
+		return !slices.ContainsFunc(n2.absent(), func(s Seed) bool { return strings.HasPrefix(s.Addr, "localhost") })
+	}, func() string { return fmt.Sprint(n2.absent()) })
 }
 
 // Two nodes with one name: who was there first stays, both sides are told, and

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net"
 	"sync"
+	"time"
 
 	"sigmaos/net/pki"
 )
@@ -18,11 +19,16 @@ type Conn struct {
 // Peer is the node on the other side.
 func (c *Conn) Peer() pki.Peer { return c.peer }
 
+// goodbyeTime bounds TLS's goodbye, which would wait 5 s for a peer that hangs.
+const goodbyeTime = 200 * time.Millisecond
+
 // Close ends the connection.
 func (c *Conn) Close() error {
 	if c.set != nil {
 		c.set.remove(c)
 	}
+	late := time.AfterFunc(goodbyeTime, c.abort)
+	defer late.Stop()
 	return c.Conn.Close()
 }
 

@@ -169,6 +169,39 @@ func TestDialEndsWithItsContext(t *testing.T) {
 	wantKind(t, "Dial that is cancelled", err, api.Canceled)
 }
 
+// A peer that reads nothing does not hold up who closes the connection.
+func TestCloseDoesNotWaitForAPeerThatHangs(t *testing.T) {
+	c := newCluster(t, "c1")
+	p := listen(t, c.node("n1", 1), nil)
+	handle(t, p, "deaf/1", func(ctx context.Context, c *Conn) {
+		defer c.Close()
+		<-ctx.Done()
+	})
+	conn, err := p.Dial(t.Context(), p.Addr().String(), "n1", "deaf/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := conn.(*Conn).NetConn().(*net.TCPConn)
+	for _, size := range []int{1 << 20, 1} { // until there is no room for a byte
+		for err := error(nil); err == nil; {
+			raw.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+			_, err = raw.Write(make([]byte, size))
+		}
+	}
+	raw.SetWriteDeadline(time.Time{})
+	closed := make(chan struct{})
+	go func() {
+		conn.Close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+	case <-time.After(4 * time.Second): // TLS alone takes 5
+		t.Error("Close waits for the peer")
+		<-closed
+	}
+}
+
 func TestHandleAndItsEnd(t *testing.T) {
 	c := newCluster(t, "c1")
 	p := listen(t, c.node("n1", 1), nil)
