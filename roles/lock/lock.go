@@ -18,15 +18,15 @@ type Instance struct {
 	file *os.File
 }
 
-// Acquire makes the directories and takes the lock.
+// Acquire takes the lock and makes the directories.
 func Acquire(runDir, dataDir string) (*Instance, error) {
 	for _, d := range []string{dataDir, runDir} {
 		if !filepath.IsAbs(d) || filepath.Clean(d) == "/" {
 			return nil, fmt.Errorf("directory %q: want an absolute path of its own", d)
 		}
-		if err := os.MkdirAll(d, 0o700); err != nil {
-			return nil, fmt.Errorf("making %s (sigmad needs root): %w", d, err)
-		}
+	}
+	if err := os.MkdirAll(dataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("making %s (sigmad needs root): %w", dataDir, err)
 	}
 	path := filepath.Join(dataDir, "lock")
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
@@ -45,6 +45,11 @@ func Acquire(runDir, dataDir string) (*Instance, error) {
 		return nil, fmt.Errorf("writing %s (is the disk full?): %w", path, err)
 	}
 	i := &Instance{run: runDir, file: f}
+	// Last, so that whoever fails before has nothing to take back.
+	if err := os.MkdirAll(runDir, 0o700); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("making %s: %w", runDir, err)
+	}
 	if err := i.clear(); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("removing what an earlier run left in %s: %w", runDir, err)
@@ -67,7 +72,9 @@ func (i *Instance) clear() error {
 // Release removes the run directory and gives the lock back.
 func (i *Instance) Release() error {
 	err := i.clear()
-	os.Remove(i.run)               // fails while somebody keeps a file of his own in it
-	os.Remove(filepath.Dir(i.run)) // fails while there are other instances
+	os.Remove(i.run) // fails while somebody keeps a file of his own in it
+	if shared := filepath.Dir(i.run); filepath.Base(shared) == "sigma" {
+		os.Remove(shared) // fails while there are other instances
+	}
 	return errors.Join(err, i.file.Close())
 }
