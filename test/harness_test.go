@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sigmaos/api"
+	"sigmaos/runtime/binfs"
 	"sigmaos/sigma/admin"
 )
 
@@ -75,6 +76,8 @@ type Node struct {
 	Name string
 	Dir  string
 	args []string
+	bin  string   // sigmad, another than make's for tests that build their own
+	env  []string // beyond ours
 	*running
 }
 
@@ -115,7 +118,7 @@ func needRoot(t *testing.T) {
 
 // newNode prepares a node and starts nothing.
 func newNode(t reporter, dir string, args ...string) *Node {
-	n := &Node{t: t, Name: fmt.Sprintf("t%d-%d", os.Getpid(), nodes.Add(1)), Dir: dir, running: &running{}}
+	n := &Node{t: t, Name: fmt.Sprintf("t%d-%d", os.Getpid(), nodes.Add(1)), Dir: dir, bin: filepath.Join(bin, "sigmad"), running: &running{}}
 	n.args = append([]string{"dev", "--name", n.Name, "--data-dir", filepath.Join(dir, "data"), "--run-dir", filepath.Join(dir, "run"), "--cgroup-root", "sigma-" + n.Name}, args...)
 	return n
 }
@@ -135,13 +138,18 @@ func StartNode(t *testing.T, args ...string) *Node {
 // startIn is StartNode in a directory that exists.
 func startIn(t *testing.T, dir string, args ...string) *Node {
 	t.Helper()
-	n := newNode(t, dir, args...)
+	n := tidy(t, newNode(t, dir, args...))
+	n.Start()
+	return n
+}
+
+// tidy has a node stopped, looked after and removed at the test's end.
+func tidy(t *testing.T, n *Node) *Node {
 	t.Cleanup(func() {
 		n.Stop()
 		n.AssertNothingLeft()
-		os.RemoveAll(dir)
+		os.RemoveAll(n.Dir)
 	})
-	n.Start()
 	return n
 }
 
@@ -177,7 +185,8 @@ func (n *Node) Start() {
 func (n *Node) spawn() {
 	n.t.Helper()
 	n.err = &output{}
-	n.cmd = exec.Command(filepath.Join(bin, "sigmad"), n.args...)
+	n.cmd = exec.Command(n.bin, n.args...)
+	n.cmd.Env = append(os.Environ(), n.env...)
 	n.cmd.Stderr = n.err
 	if err := n.cmd.Start(); err != nil {
 		n.t.Fatalf("sigmad: %v", err)
@@ -325,7 +334,7 @@ func (n *Node) Upload(name string) string {
 	return n.UploadTo("default", name)
 }
 
-// UploadTo puts a program into a realm.
+// UploadTo puts a program into a realm and returns its path there.
 func (n *Node) UploadTo(realm, name string) string {
 	n.t.Helper()
 	_, e, code := n.Ctl("--realm", realm, "run", Proc(n.t, name), "-q")
@@ -349,7 +358,7 @@ func (n *Node) startAndFail() (stderr string, code int) {
 	n.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "sigmad"), n.args...)
+	cmd := exec.CommandContext(ctx, n.bin, n.args...)
 	var e bytes.Buffer
 	cmd.Stderr = &e
 	cmd.Run()
@@ -368,4 +377,37 @@ func eventually(t reporter, within time.Duration, what string, ok func() (bool, 
 			t.Fatalf("%s: not within %v: %s", what, within, strings.TrimSpace(said))
 		}
 	}
+}
+
+// monotonic is CLOCK_MONOTONIC, ns.
+func monotonic() int64 {
+	var t unix.Timespec
+	unix.ClockGettime(unix.CLOCK_MONOTONIC, &t)
+	return t.Nano()
+}
+
+// findNamed lists what is below root with s in its name.
+func findNamed(root, s string) (out []string) {
+	filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		if err == nil && strings.Contains(filepath.Base(path), s) {
+			out = append(out, path)
+		}
+		return nil
+	})
+	return out
+}
+
+// sum is a program's digest and size, as sigmactl computes it.
+func sum(t reporter, path string) (string, int64) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	defer f.Close()
+	tree, err := binfs.Sum(f)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	return string(tree.Digest()), tree.Size
 }

@@ -10,7 +10,7 @@ import (
 // be another. A hard one that is too low is said at the start.
 func TestStartsUnderAShellsUsualLimits(t *testing.T) {
 	needRoot(t)
-	for limits, want := range map[string]string{"ulimit -Sn 1024": "", "ulimit -Hn 2000": "hard limit of open files is 2000"} {
+	for limits, want := range map[string]string{"ulimit -Sn 1024": "", "ulimit -n 2000": "hard limit of open files is 2000"} {
 		dir, err := os.MkdirTemp("", "sigma-test")
 		if err != nil {
 			t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -105,90 +104,6 @@ func TestPaper31_ChildOutlivesParent(t *testing.T) {
 	if st, err := c.WaitExit(context.Background(), child); err != nil || st.State != api.Killed {
 		t.Errorf("child: %+v %v", st, err)
 	}
-}
-
-func TestFAULTS_F1_SignalBeforeStarted(t *testing.T) {
-	n := StartNode(t)
-	c := n.Client("default")
-	prog := n.Upload("testproc")
-	st := n.Run(c, &api.ProcDesc{Program: prog, Args: []string{"segv"}})
-	if st.State != api.Signal && st.Code != 2 {
-		t.Errorf("a proc that crashes: %+v", st)
-	}
-}
-
-func TestFAULTS_F23_OutOfMemoryDiesAlone(t *testing.T) {
-	n := StartNode(t)
-	c := n.Client("default")
-	ctx := context.Background()
-	prog := n.Upload("testproc")
-	other, _ := c.Spawn(ctx, &api.ProcDesc{Program: prog, Args: []string{"sleep"}})
-	if err := c.WaitStart(ctx, other); err != nil {
-		t.Fatal(err)
-	}
-	st := n.Run(c, &api.ProcDesc{Program: prog, Args: []string{"mem", "200"}, Memory: 32 << 20})
-	if st.State != api.OOM || !strings.Contains(st.Message, "32 MiB") {
-		t.Errorf("a proc that needs 200 MiB under a limit of 32: %+v", st)
-	}
-	if procs, _ := c.Procs(ctx, api.ProcFilter{}); len(procs) != 1 || procs[0].ID != other {
-		t.Errorf("the other proc: %+v", procs)
-	}
-}
-
-func TestFAULTS_F28_ExitBurstLosesNothing(t *testing.T) {
-	n := StartNode(t)
-	c := n.Client("default")
-	prog := n.Upload("hello-raw")
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	const count = 1000
-	var wg sync.WaitGroup
-	bad := make(chan string, count)
-	for range count {
-		id, err := c.Spawn(ctx, &api.ProcDesc{Program: prog, Args: []string{"-q"}, Memory: 4 << 20})
-		if err != nil {
-			t.Fatal(err)
-		}
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			if st, err := c.WaitExit(ctx, id); err != nil || !st.OK() || len(st.Data) == 0 {
-				bad <- st.String()
-			}
-		}()
-	}
-	wg.Wait()
-	close(bad)
-	for b := range bad {
-		t.Errorf("a proc of the burst: %s", b)
-	}
-	var top api.Top
-	if err := c.Call(ctx, api.MTop, nil, &top); err != nil || top.MemBE != 0 || top.Running != 0 || top.Queued != 0 {
-		t.Errorf("after the burst: %+v %v", top, err)
-	}
-}
-
-func TestFAULTS_F4_KilledSigmadLeavesNoProc(t *testing.T) {
-	n := StartNode(t)
-	c := n.Client("default")
-	prog := n.Upload("testproc")
-	for range 5 {
-		id, err := c.Spawn(context.Background(), &api.ProcDesc{Program: prog, Args: []string{"sleep"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.WaitStart(context.Background(), id); err != nil {
-			t.Fatal(err)
-		}
-	}
-	n.Kill()
-	time.Sleep(time.Second)
-	for _, l := range n.left() {
-		if strings.HasPrefix(l, "process") || strings.HasPrefix(l, "a mount") {
-			t.Errorf("1 s after kill -9: %s", l)
-		}
-	}
-	n.Start() // cleans; Stop and AssertNothingLeft follow
 }
 
 func TestBadInput(t *testing.T) {
@@ -303,8 +218,7 @@ func TestPROBES_N30_OtherRealmsProcIsNotFound(t *testing.T) {
 
 func TestSecondSigmadOnTheSameDirectory(t *testing.T) {
 	n := StartNode(t)
-	m := &Node{t: t, Name: n.Name, Dir: n.Dir, args: n.args}
-	out, code := m.startAndFail()
+	out, code := n.startAndFail()
 	if code != 1 || !strings.Contains(out, "another sigmad") {
 		t.Errorf("status %d: %q", code, out)
 	}

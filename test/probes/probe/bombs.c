@@ -243,7 +243,47 @@ static void n16(void) {
 	for (;;) sys(SYS_exit, 0);
 }
 
+/* Ends in the way of args[0] after args[1] µs; args[2] "started" says that
+ * before. */
+static void f1(void) {
+	const char *how = nargs > 0 ? args[0] : "";
+	long us = nargs > 1 ? number(args[1]) : 0;
+	struct { long sec, nsec; } nap = {us / 1000000, us % 1000000 * 1000};
+	if (nargs > 2) started();
+	sys(SYS_nanosleep, &nap, 0);
+	if (same(how, "kill")) sys(SYS_tgkill, sys(SYS_getpid), sys(SYS_gettid), 9);
+	if (same(how, "segv")) *(volatile int *)us = 1; /* below mmap_min_addr */
+	if (same(how, "ill")) __builtin_trap();
+	if (same(how, "three")) leave(3);
+	if (same(how, "bye")) sys(SYS_write, 3, "\22\0\0\0\1\2\0\0\0\0\0\0\2\16\0\0finished early", 12 + 18); /* Exited, message */
+	leave(0);
+}
+
+/* Leaves at args[0] ns of CLOCK_MONOTONIC, with Exited. */
+static void f28(void) {
+	long t = number(args[0]);
+	struct { long sec, nsec; } at = {t / 1000000000, t % 1000000000};
+	started();
+	while (sys(SYS_clock_nanosleep, 1, 1, &at, 0) != 0) continue;
+	sys(SYS_write, 3, "\22\0\0\0\1\2\0\0\0\0\0\0\2\16\0\0finished early", 12 + 18);
+	leave(0);
+}
+
+/* Touches every page of its own program, again and again. */
+static void f18(void) {
+	started();
+	struct { long sec, nsec; } nap = {0, 1000000};
+	extern char __executable_start[], etext[];
+	volatile char sum = 0;
+	for (;;) {
+		for (char *p = __executable_start; p < etext; p += 4096) sum += *p;
+		sys(SYS_madvise, __executable_start, (u64)(etext - __executable_start), 4); /* DONTNEED: look again */
+		sys(SYS_nanosleep, &nap, 0);
+	}
+}
+
 const struct probe bombs[] = {
+	{"F1", f1}, {"F18", f18}, {"F28", f28},
 	{"R1", r1}, {"R2", r2}, {"R4", r4}, {"R7", r7}, {"R10", r10}, {"P15", p15}, {"P16", p16}, {"P18stain", p18stain}, {"P18look", p18look},
 	{"N13", n13}, {"N16", n16}, {0, 0},
 };
