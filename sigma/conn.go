@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sigmaos/api"
 )
 
@@ -42,6 +44,8 @@ type Conn struct {
 	rc    syscall.RawConn
 	local Addr
 	peer  Peer
+
+	in, out transfer
 }
 
 var _ net.Conn = (*Conn)(nil)
@@ -57,7 +61,30 @@ func newConn(fd int, local, peer Peer) (*Conn, error) {
 		f.Close()
 		return nil, err
 	}
-	return &Conn{f: f, rc: rc, local: Addr{local}, peer: peer}, nil
+	c := &Conn{f: f, rc: rc, local: Addr{local}, peer: peer}
+	c.in.try, c.out.try = c.in.read, c.out.write
+	return c, nil
+}
+
+// FileConn makes a Conn of a connected stream socket that a program has by other
+// means, as net.FileConn does; nothing is known of the peer. f stays the
+// caller's.
+func FileConn(f syscall.Conn) (*Conn, error) {
+	rc, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	fd := -1
+	cerr := rc.Control(func(s uintptr) {
+		if fd, err = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 0); err == nil {
+			err = unix.SetNonblock(fd, true)
+		}
+	})
+	if err = errors.Join(err, cerr); err != nil {
+		closeFD(fd)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return newConn(fd, Peer{}, Peer{})
 }
 
 // Peer says who is at the other end.
@@ -70,12 +97,12 @@ func (c *Conn) LocalAddr() net.Addr { return c.local }
 func (c *Conn) RemoteAddr() net.Addr { return Addr{c.peer} }
 
 func (c *Conn) Read(p []byte) (int, error) {
-	n, err := c.f.Read(p)
+	n, err := c.read(p)
 	return n, c.err("read", err)
 }
 
 func (c *Conn) Write(p []byte) (int, error) {
-	n, err := c.f.Write(p)
+	n, err := c.write(p)
 	return n, c.err("write", err)
 }
 
@@ -115,7 +142,9 @@ func (c *Conn) err(op string, err error) error {
 	if err == nil || err == io.EOF {
 		return err
 	}
-	if errors.Is(err, os.ErrClosed) {
+	if errno, ok := err.(syscall.Errno); ok {
+		err = os.NewSyscallError(op, errno)
+	} else if errors.Is(err, os.ErrClosed) {
 		err = net.ErrClosed
 	} else if p := (*os.PathError)(nil); errors.As(err, &p) {
 		err = p.Err
