@@ -35,6 +35,7 @@ type Ref struct {
 type ClusterInfo struct {
 	Name     string    `json:"name"`
 	Node     string    `json:"node"`
+	Number   uint16    `json:"number"` // of the node, in proc ids and endpoints
 	Version  string    `json:"version"`
 	PID      int       `json:"pid"`
 	Metrics  string    `json:"metrics,omitempty"` // host:port of /metrics

@@ -16,8 +16,8 @@ import (
 )
 
 func (a *app) ep() *cobra.Command {
-	top := &cobra.Command{Use: "ep", Short: "Endpoints: list, forward", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return usage("ep ls or ep forward") }}
+	top := &cobra.Command{Use: "ep", Short: "Endpoints: list, forward, publish", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return usage("ep ls, ep forward or ep publish") }}
 	ls := &cobra.Command{Use: "ls", Short: "List the realm's endpoints: who listens, how many connections were made", Args: cobra.NoArgs}
 	ls.RunE = a.with(func(ctx context.Context, c *admin.Client, _ []string) error {
 		var list []api.EndpointInfo
@@ -33,7 +33,14 @@ func (a *app) ep() *cobra.Command {
 			return tw.Flush()
 		})
 	})
-	top.AddCommand(a.data(ls, false), a.forward())
+	publish := &cobra.Command{Use: "publish PATH HOST:PORT", Short: "Make a service that runs outside known to the realm (operator)", Args: cobra.ExactArgs(2),
+		Long: `publish writes a link into the realm's name space that leads to a service outside:
+a database, another cluster. Procs dial it by its path, at a private address too.`,
+		Example: "  sigmactl ep publish /svc/db 10.0.0.7:5432"}
+	publish.RunE = a.with(func(ctx context.Context, c *admin.Client, args []string) error {
+		return c.Names().PublishExternal(ctx, args[0], args[1])
+	})
+	top.AddCommand(a.data(ls, false), a.forward(), publish)
 	return top
 }
 

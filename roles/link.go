@@ -26,6 +26,7 @@ func (s *System) link(undo *undoStack) error {
 		return p.GiveKey(r.Peer.(pki.Peer).Number, r.Body)
 	})
 	server.Handle(methodSign, s.sign)
+	s.serveLeader(server)
 	links, err := peers.Start(peers.Config{Port: s.Port, Directory: s.Gossip, Server: server, Options: opts, Logger: s.Log.With("role", "links")})
 	if err != nil {
 		return err

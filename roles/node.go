@@ -81,7 +81,7 @@ func startNode(ctx context.Context, s *System) (_ func(context.Context) error, e
 	undo.add(func() error { pool.Close(); return nil })
 	m.lost(pool.Rebuild)
 
-	s.Info.PID = os.Getpid()
+	s.Info.PID, s.Info.Number = os.Getpid(), s.nodeNum
 	s.Info.Layers, s.Info.Cgroup = layers.Names(), layout.Version.String()
 	d, err := schedd.New(schedd.Config{
 		Info: s.Info, NodeNum: s.nodeNum, Boot: s.boot, Pool: pool, Cgroups: tree, Logs: out, Store: store, Realms: s.Realms,

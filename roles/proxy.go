@@ -17,7 +17,9 @@ func startProxy(_ context.Context, s *System) (func(context.Context) error, erro
 	cfg := dialproxy.Config{
 		Node: s.nodeNum, Name: s.Config.Node, Boot: s.boot,
 		External: dialproxy.External{Denied: denied, Allowed: allowed, Own: s.addresses},
-		Logger:   s.Log.With("role", "proxy"),
+		Locate:   map[string]dialproxy.Locator{namedService: s.locateNamed},
+		Resolve:  s.resolvePath, Ended: s.procEnded,
+		Logger: s.Log.With("role", "proxy"),
 	}
 	if s.Gossip != nil {
 		cfg.Nodes = others{s}

@@ -21,6 +21,7 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/naming/named"
+	"sigmaos/naming/ux"
 	"sigmaos/net/dialproxy"
 	"sigmaos/net/gossip"
 	"sigmaos/net/peers"
@@ -49,7 +50,8 @@ var Table = []Role{
 	{Name: "cluster", Doc: "membership: keys, certificates, the other nodes", Start: startCluster},
 	{Name: "realms", Doc: "follows the table of tenants", Needs: []string{"cluster"}, Start: startRealms},
 	{Name: "proxy", Doc: "connects procs", Needs: []string{"realms"}, Start: startProxy},
-	{Name: "node", Doc: "starts procs: slots, binfs, logs", Needs: []string{"realms", "proxy"}, Start: startNode},
+	{Name: "names", Doc: "serves the realms' roots that it leads, and scratch", Needs: []string{"proxy"}, Start: startNames},
+	{Name: "node", Doc: "starts procs: slots, binfs, logs", Needs: []string{"proxy", "names"}, Start: startNode},
 	{Name: "gateway", Doc: "the way in for programs outside", Needs: []string{"node"}, Start: startGateway},
 	{Name: "operator", Doc: "the operator's socket", Needs: []string{"node"}, Start: startOperator},
 	{Name: "metrics", Doc: "Prometheus metrics on a local port", Needs: []string{"node"}, Start: startMetrics},
@@ -67,6 +69,9 @@ type System struct {
 	Realms *named.Realms
 	Schedd *schedd.Schedd
 	Proxy  *dialproxy.Proxy
+	Trees  *named.Trees
+	ux     *ux.Server
+	names  atomic.Pointer[named.Trees] // Trees, for who runs before it is there
 
 	Identity  *pki.Identity
 	Port      *port.Port     // nil: this node is alone

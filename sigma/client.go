@@ -17,9 +17,10 @@ type Client struct {
 	// outside makes connections where descriptors cannot be handed over; nil in
 	// a proc and on the operator's socket.
 	outside func(ctx context.Context, t api.Target) (net.Conn, error)
+	w       *writer
 
-	wmu  sync.Mutex
-	wbuf []byte
+	namesOnce sync.Once
+	names     *Names
 
 	mu      sync.Mutex
 	next    uint32
@@ -31,12 +32,15 @@ type request struct {
 	frames chan answer   // with room for one; closed when the connection is gone
 	gone   chan struct{} // closed when nobody reads frames any more
 	dead   bool          // the same, under Client.mu
+	// late gets an answer with a descriptor that comes when nobody waits for it
+	// any more; nil closes it.
+	late func(answer) error
 }
 
 // NewClient speaks on conn and owns it from now on. dial, where it is given,
 // makes the connections that conn cannot hand over: of a program outside.
 func NewClient(conn io.ReadWriteCloser, dial ...func(ctx context.Context, t api.Target) (net.Conn, error)) *Client {
-	c := &Client{conn: conn, pending: make(map[uint32]*request)}
+	c := &Client{conn: conn, w: newWriter(conn), pending: make(map[uint32]*request)}
 	if len(dial) > 0 {
 		c.outside = dial[0]
 	}
@@ -55,6 +59,9 @@ func (c *Client) read() {
 		if err != nil {
 			c.lost(err)
 			return
+		}
+		if c.w.try != nil && c.w.left.Load() { // it reads again
+			c.w.push()
 		}
 		c.mu.Lock()
 		q := c.pending[f.ID]
@@ -87,11 +94,23 @@ func (c *Client) read() {
 func (c *Client) give(q *request, a answer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if q.dead || len(q.frames) == cap(q.frames) {
+	switch {
+	case q.dead:
+		q.tooLate(a)
+	case len(q.frames) == cap(q.frames):
 		closeFD(a.fd)
+	default:
+		q.frames <- a
+	}
+}
+
+// tooLate has an answer for which nobody waits.
+func (q *request) tooLate(a answer) {
+	if a.fd >= 0 && q.late != nil && a.Flags&(wire.FlagError|wire.FlagMore) == 0 {
+		q.late(a)
 		return
 	}
-	q.frames <- a
+	closeFD(a.fd)
 }
 
 // answer is a frame and the descriptor that came with it, -1 for none.
@@ -128,22 +147,16 @@ func (c *Client) lost(err error) {
 	c.pending = nil
 }
 
-// write sends one frame.
-func (c *Client) write(f wire.Frame) error {
-	if len(f.Payload) > wire.MaxPayload {
-		return api.E(api.TooLarge, "request", "", "%d bytes; the limit is %d", len(f.Payload), wire.MaxPayload)
-	}
-	c.wmu.Lock()
-	defer c.wmu.Unlock()
-	c.wbuf = wire.Append(c.wbuf[:0], f)
-	_, err := c.conn.Write(c.wbuf)
-	if cap(c.wbuf) > 16<<10 {
-		c.wbuf = nil
-	}
+// tell sends one frame that wants no answer.
+func (c *Client) tell(ctx context.Context, f wire.Frame) error {
+	c.mu.Lock()
+	err := c.err
+	c.mu.Unlock()
 	if err != nil {
-		return api.E(api.Unavailable, "connection", "", "sigmad is gone (%v)", err)
+		return err
 	}
-	return nil
+	_, err = c.w.write(ctx, f)
+	return err
 }
 
 // Stream asks and gives every answer to fn, the last one too. It is what the
@@ -157,34 +170,22 @@ func (c *Client) Stream(ctx context.Context, t wire.Type, payload []byte, fn fun
 
 // stream is Stream for answers that may have a descriptor, which is fn's.
 func (c *Client) stream(ctx context.Context, t wire.Type, payload []byte, fn func(answer) error) error {
-	q := &request{frames: make(chan answer, 1), gone: make(chan struct{})}
-	c.mu.Lock()
-	if c.err != nil {
-		c.mu.Unlock()
-		return c.err
+	return c.streamLate(ctx, t, payload, nil, fn)
+}
+
+// streamLate is stream where a descriptor that comes after ctx ended is late's.
+func (c *Client) streamLate(ctx context.Context, t wire.Type, payload []byte, late, fn func(answer) error) error {
+	q, id, err := c.begin(late)
+	if err != nil {
+		return err
 	}
-	c.next++
-	if c.next == 0 {
-		c.next = 1
-	}
-	id := c.next
-	c.pending[id] = q
-	c.mu.Unlock()
-	defer func() {
-		c.mu.Lock()
-		q.dead = true
-		c.mu.Unlock()
-		close(q.gone)
-		select { // what came in the same moment
-		case a, ok := <-q.frames:
-			if ok {
-				closeFD(a.fd)
-			}
-		default:
+	defer c.end(q)
+	if sent, err := c.w.write(ctx, wire.Frame{Type: t, ID: id, Payload: payload}); err != nil {
+		if sent {
+			c.cancel(id, q)
+		} else {
+			c.forget(id)
 		}
-	}()
-	if err := c.write(wire.Frame{Type: t, ID: id, Payload: payload}); err != nil {
-		c.forget(id)
 		return err
 	}
 	for {
@@ -196,23 +197,49 @@ func (c *Client) stream(ctx context.Context, t wire.Type, payload []byte, fn fun
 				return c.err
 			}
 			if f.Flags&wire.FlagError != 0 {
+				closeFD(f.fd)
 				return wire.DecodeError(f.Payload)
 			}
 			if err := fn(f); err != nil {
-				c.cancel(id)
+				c.cancel(id, q)
 				return err
 			}
 			if f.Flags&wire.FlagMore == 0 {
 				return nil
 			}
 		case <-ctx.Done():
-			c.cancel(id)
-			kind := api.Canceled
-			if ctx.Err() == context.DeadlineExceeded {
-				kind = api.Deadline
-			}
-			return api.E(kind, "wait", "", "%v", ctx.Err())
+			c.cancel(id, q)
+			return ended(ctx)
 		}
+	}
+}
+
+// begin makes a request that answers can find.
+func (c *Client) begin(late func(answer) error) (*request, uint32, error) {
+	q := &request{frames: make(chan answer, 1), gone: make(chan struct{}), late: late}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return nil, 0, c.err
+	}
+	for c.next++; c.next == 0 || c.pending[c.next] != nil; c.next++ {
+	}
+	c.pending[c.next] = q
+	return q, c.next, nil
+}
+
+// end says that nobody waits for q's answers any more.
+func (c *Client) end(q *request) {
+	c.mu.Lock()
+	q.dead = true
+	c.mu.Unlock()
+	close(q.gone)
+	select { // what came in the same moment
+	case a, ok := <-q.frames:
+		if ok {
+			q.tooLate(a)
+		}
+	default:
 	}
 }
 
@@ -222,11 +249,15 @@ func (c *Client) forget(id uint32) {
 	delete(c.pending, id)
 }
 
-func (c *Client) cancel(id uint32) {
-	c.forget(id)
+// cancel asks for no more answers; one may be under way, and is awaited where
+// somebody wants it late.
+func (c *Client) cancel(id uint32, q *request) {
+	if q.late == nil {
+		c.forget(id)
+	}
 	var f wire.Fields
 	f.Int(1, int64(id))
-	c.write(wire.Frame{Type: wire.TCancel, Payload: f})
+	c.w.later(wire.Frame{Type: wire.TCancel, Payload: f})
 }
 
 // ask is Stream for one answer.

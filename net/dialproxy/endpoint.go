@@ -244,7 +244,18 @@ func (p *Proxy) ProcEnded(id api.ProcID) {
 	for e := range p.procs[id] {
 		list = append(list, e)
 	}
+	realm, used := p.users[id]
+	delete(p.users, id)
+	if used = used && p.cfg.Ended != nil && !p.closed; used {
+		p.wg.Add(1)
+	}
 	p.mu.Unlock()
+	if used {
+		go func() {
+			defer p.wg.Done()
+			p.cfg.Ended(realm, id)
+		}()
+	}
 	for _, e := range list {
 		p.closeEndpoint(e)
 	}

@@ -47,6 +47,8 @@ type Config struct {
 	// Published gives the address behind a path that an operator published, and
 	// Linked the token of an endpoint link; nil until the realm has names.
 	Resolve func(ctx context.Context, c api.Caller, path string) (api.Target, error)
+	// Ended is told of the end of a proc that has used a service; nil is nobody.
+	Ended func(realm string, proc api.ProcID)
 	// Priority of a socket by the class of the proc that sends on it; 0 leaves it.
 	Priority [2]int // api.BE, api.LC
 	Logger   *slog.Logger
@@ -67,6 +69,7 @@ type Proxy struct {
 	procs     map[api.ProcID]map[*endpoint]bool
 	realms    map[string]*quota
 	services  map[string]Service
+	users     map[api.ProcID]string // procs that used a service, and their realms
 
 	pending atomic.Int64 // descriptors held here, waiting for listeners
 }
@@ -78,7 +81,7 @@ func New(cfg Config) *Proxy {
 	return &Proxy{
 		cfg: cfg, log: cfg.Logger, keys: newKeys(), ctx: ctx, stop: stop,
 		endpoints: make(map[api.EndpointID]*endpoint), procs: make(map[api.ProcID]map[*endpoint]bool),
-		realms: make(map[string]*quota), services: make(map[string]Service),
+		realms: make(map[string]*quota), services: make(map[string]Service), users: make(map[api.ProcID]string),
 	}
 }
 

@@ -17,6 +17,11 @@ import (
 func (p *Proxy) dialService(ctx context.Context, c api.Caller, t api.Target) (control.Passed, error) {
 	none := control.Passed{FD: -1}
 	node := p.cfg.Node
+	if c.Proc != "" {
+		p.mu.Lock()
+		p.users[c.Proc] = c.Realm
+		p.mu.Unlock()
+	}
 	switch locate := p.cfg.Locate[t.Service]; {
 	case t.Node != "" && t.Node != p.cfg.Name:
 		ok := false

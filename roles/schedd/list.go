@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sigmaos/api"
+	"sigmaos/runtime/slot"
 )
 
 // info is p for people. Call it under Schedd.mu or once p is final.
@@ -26,14 +27,45 @@ func (p *proc) info(node string) api.ProcInfo {
 	return i
 }
 
+// live is a running proc in a list that is being made.
+type live struct {
+	i    int // its place
+	p    *proc
+	slot *slot.Slot
+}
+
+// addPIDs tells an operator the pids on this machine. They are read without the
+// lock; a slot that got another proc meanwhile has its pid not told.
+func (s *Schedd) addPIDs(c api.Caller, list []api.ProcInfo, running []live) {
+	if !c.Operator {
+		return
+	}
+	pids := make([]int, len(running))
+	for i, l := range running {
+		all, _ := l.slot.Procs() // a slot that is gone has none
+		for _, pid := range all {
+			if pid != l.slot.InitPid() {
+				pids[i] = pid
+			}
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, l := range running {
+		if l.p.slot == l.slot {
+			list[l.i].PID = pids[i]
+		}
+	}
+}
+
 // procs lists what the caller may see, oldest first.
 func (s *Schedd) procs(c api.Caller, f api.ProcFilter) ([]api.ProcInfo, error) {
 	if f.Realms && !c.Operator {
 		return nil, api.E(api.Denied, "ps", "", "only an operator sees other realms")
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	out := []api.ProcInfo{}
+	var running []live
+	s.mu.Lock()
 	for id, r := range s.realms {
 		if !f.Realms && id != c.Realm {
 			continue
@@ -41,11 +73,16 @@ func (s *Schedd) procs(c api.Caller, f api.ProcFilter) ([]api.ProcInfo, error) {
 		first := len(out)
 		for _, p := range r.procs {
 			if f.All || !p.state.Final() {
+				if p.slot != nil {
+					running = append(running, live{len(out), p, p.slot})
+				}
 				out = append(out, p.info(s.cfg.Info.Node))
 			}
 		}
 		shorten(out[first:], r)
 	}
+	s.mu.Unlock()
+	s.addPIDs(c, out, running)
 	sort.Slice(out, func(i, j int) bool { return out[i].Created.Before(out[j].Created) })
 	return out, nil
 }
@@ -91,10 +128,6 @@ func (s *Schedd) top(c api.Caller) (api.Top, error) {
 		Time: time.Now(), Node: s.cfg.Info.Node, Cores: int(cap.MCPU / 1000), Memory: cap.Memory,
 		Reserved: cap.LCMCPU, MemLC: cap.LCMemory, MemBE: cap.BEMemory, Realms: []api.TopRealm{}, Procs: []api.ProcInfo{},
 	}
-	type live struct {
-		i int
-		p *proc
-	}
 	var running []live
 	s.mu.Lock()
 	for id, r := range s.realms {
@@ -109,7 +142,9 @@ func (s *Schedd) top(c api.Caller) (api.Top, error) {
 				tr.Queued++
 			case !p.state.Final():
 				tr.Running++
-				running = append(running, live{len(t.Procs), p})
+				if p.slot != nil {
+					running = append(running, live{len(t.Procs), p, p.slot})
+				}
 				t.Procs = append(t.Procs, p.info(s.cfg.Info.Node))
 			}
 		}
@@ -122,14 +157,12 @@ func (s *Schedd) top(c api.Caller) (api.Top, error) {
 		t.Realms = append(t.Realms, tr)
 	}
 	for _, l := range running {
-		if l.p.slot == nil {
-			continue
-		}
-		if st, err := l.p.slot.Stats(); err == nil {
+		if st, err := l.slot.Stats(); err == nil {
 			t.Procs[l.i].CPU, t.Procs[l.i].RSS = int64(st.CPU), st.Memory
 		}
 	}
 	s.mu.Unlock()
+	s.addPIDs(c, t.Procs, running)
 	sort.Slice(t.Realms, func(i, j int) bool { return t.Realms[i].Name < t.Realms[j].Name })
 	return t, nil
 }

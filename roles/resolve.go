@@ -1,0 +1,117 @@
+package roles
+
+import (
+	"context"
+	"strings"
+
+	"sigmaos/api"
+	"sigmaos/naming/ninep"
+	"sigmaos/naming/resolve"
+	"sigmaos/naming/tree"
+	"sigmaos/net/control"
+)
+
+// pathServer is a tree as the node asks it for one path.
+type pathServer struct {
+	c    *ninep.Client
+	root *ninep.Fid
+}
+
+func (p *pathServer) Links(ctx context.Context, names []string) (out []resolve.Entry, stop *resolve.Stop, err error) {
+	after := ""
+	for {
+		list, w, end, err := p.root.ReadDir(ctx, after, 0, true, names...)
+		if err != nil {
+			return nil, nil, err
+		}
+		if w.Link {
+			return nil, &resolve.Stop{Names: w.Names, Link: w.Attr}, nil
+		}
+		for _, e := range list {
+			after = e.Name
+			if e.Attr != nil && e.Attr.Mode&tree.ModeType == tree.ModeEndpoint {
+				out = append(out, resolve.Entry{Name: e.Name, Link: *e.Attr})
+			}
+		}
+		if end {
+			return out, nil, nil
+		}
+	}
+}
+
+// resolvePath says what is published at a path: the caller may dial that. Who
+// may publish a service outside, named has checked when the link was made; so the
+// mark is looked at here, and not taken from the caller.
+func (s *System) resolvePath(ctx context.Context, c api.Caller, path string) (t api.Target, err error) {
+	var open []*ninep.Client
+	defer func() {
+		for _, c := range open {
+			c.Close()
+		}
+	}()
+	server := func(p control.Passed) (*pathServer, error) {
+		conn, err := connOf(p)
+		if err != nil {
+			return nil, err
+		}
+		cl, err := ninep.NewClient(ctx, conn)
+		if err != nil {
+			return nil, err
+		}
+		open = append(open, cl)
+		root, _, err := cl.Attach(ctx, "", nil)
+		return &pathServer{cl, root}, err
+	}
+	trusted := make(map[*pathServer]bool) // those of σOS itself
+	r := resolve.New(resolve.Config[*pathServer]{
+		Root: func(ctx context.Context) (*pathServer, error) {
+			p, err := s.Proxy.Dial(ctx, c, api.Target{Service: namedService})
+			if err != nil {
+				return nil, err
+			}
+			ps, err := server(p)
+			trusted[ps] = err == nil
+			return ps, err
+		},
+		Dial: func(ctx context.Context, link tree.Attr) (*pathServer, error) {
+			p, err := s.Proxy.Dial(ctx, c, linkTarget(link))
+			if err != nil {
+				return nil, err
+			}
+			return server(p)
+		},
+		Here: func(link tree.Attr) bool {
+			t := linkTarget(link)
+			node, _, _, ok := t.Endpoint.Parse()
+			return ok && node == s.nodeNum || t.Service != "" && t.Node == s.Config.Node
+		},
+	})
+	err = r.Do(ctx, path, func(ctx context.Context, ps *pathServer, names []string) (*resolve.Stop, error) {
+		w, err := ps.root.Stat(ctx, names...)
+		switch {
+		case err != nil:
+			return nil, err
+		case w.Link:
+			return &resolve.Stop{Names: w.Names, Link: w.Attr}, nil
+		case w.Attr.Mode&tree.ModeType == tree.ModeSymlink:
+			return &resolve.Stop{Names: len(names), Link: w.Attr}, nil
+		case w.Attr.Mode&tree.ModeType != tree.ModeEndpoint:
+			return nil, api.E(api.Invalid, "dial", path, "nothing listens there: it is no endpoint link")
+		case w.Attr.Published && trusted[ps]:
+			t = api.Target{External: w.Attr.Target}
+		default:
+			t = linkTarget(w.Attr)
+		}
+		return nil, nil
+	})
+	return t, err
+}
+
+// linkTarget is what an endpoint link leads to.
+func linkTarget(link tree.Attr) api.Target {
+	if name, ok := strings.CutPrefix(link.Target, "svc:"); ok {
+		service, node, _ := strings.Cut(name, "@")
+		return api.Target{Service: service, Node: node}
+	}
+	return api.Target{Endpoint: api.Endpoint(link.Target)}
+}

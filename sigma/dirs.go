@@ -1,0 +1,245 @@
+package sigma
+
+import (
+	"context"
+	"crypto/rand"
+	"io/fs"
+	"net"
+
+	"sigmaos/api"
+	"sigmaos/naming/ninep"
+	"sigmaos/naming/resolve"
+	"sigmaos/naming/tree"
+)
+
+// Mkdir makes a directory.
+func (n *Names) Mkdir(ctx context.Context, path string, perm fs.FileMode) error {
+	return n.make(ctx, path, tree.NewFile{Mode: tree.ModeDir | uint32(perm.Perm()), Exclusive: true})
+}
+
+// MkdirAll makes a directory and those above it that are not there.
+func (n *Names) MkdirAll(ctx context.Context, path string, perm fs.FileMode) error {
+	names, _, err := resolve.Clean(path)
+	if err != nil {
+		return err
+	}
+	for i := range names {
+		p := resolve.Join(names[:i+1])
+		if err = n.Mkdir(ctx, p, perm); err == nil || api.KindOf(err) == api.Exists {
+			err = nil
+			continue
+		}
+		if i, serr := n.Stat(ctx, p+"/"); serr != nil || !i.IsDir() {
+			return err
+		}
+	}
+	return nil
+}
+
+// Symlink makes a symbolic link to target, a path of the realm.
+func (n *Names) Symlink(ctx context.Context, target, path string) error {
+	return n.make(ctx, path, tree.NewFile{Mode: tree.ModeSymlink | 0o777, Exclusive: true, Target: target})
+}
+
+// ReadLink returns where a symbolic link leads, or the endpoint of an endpoint
+// link.
+func (n *Names) ReadLink(ctx context.Context, path string) (string, error) {
+	i, err := n.Lstat(ctx, path)
+	if err == nil && i.Target == "" {
+		err = api.E(api.Invalid, "readlink", path, "it is no link")
+	}
+	return i.Target, err
+}
+
+func (n *Names) make(ctx context.Context, path string, f tree.NewFile) error {
+	return n.do(ctx, path, false, func(ctx context.Context, s *server, names []string) (ninep.Walked, error) {
+		if len(names) == 0 {
+			return ninep.Walked{}, api.E(api.Exists, "create", path, "this is where a server begins")
+		}
+		fid, w, err := s.root.Create(ctx, f, names...)
+		if fid != nil {
+			fid.Forget()
+		}
+		return w, err
+	})
+}
+
+// ReadDir returns up to max entries of a directory in order, behind the name
+// after; fewer only at the end. max 0 is all.
+func (n *Names) ReadDir(ctx context.Context, path, after string, max int) (out []Info, err error) {
+	for {
+		var end bool
+		var page []Info
+		err = n.do(ctx, path, true, func(ctx context.Context, s *server, names []string) (ninep.Walked, error) {
+			page = page[:0]
+			want := 0
+			if max > 0 {
+				want = max - len(out)
+			}
+			list, w, last, err := s.root.ReadDir(ctx, after, want, true, names...)
+			for _, e := range list {
+				a := tree.Attr{ID: e.ID, Mode: e.Mode}
+				if e.Attr != nil {
+					a = *e.Attr
+				}
+				page = append(page, Info{e.Name, a})
+			}
+			end = last
+			return w, err
+		})
+		if err != nil {
+			return out, err
+		}
+		out = append(out, page...)
+		if end || len(page) == 0 || max > 0 && len(out) >= max {
+			return out, nil
+		}
+		after = page[len(page)-1].name
+	}
+}
+
+// Remove takes away a file, a link or an empty directory.
+func (n *Names) Remove(ctx context.Context, path string) error {
+	err := n.remove(ctx, path, false)
+	if k := api.KindOf(err); k == api.IsDir {
+		return n.remove(ctx, path, true)
+	}
+	return err
+}
+
+func (n *Names) remove(ctx context.Context, path string, dir bool) error {
+	return n.do(ctx, path, false, func(ctx context.Context, s *server, names []string) (ninep.Walked, error) {
+		if len(names) == 0 {
+			return ninep.Walked{}, api.E(api.Invalid, "remove", path, "the root of a server cannot be removed")
+		}
+		return s.root.Remove(ctx, dir, names...)
+	})
+}
+
+// RemoveAll takes away what is at path and everything below it. Links are
+// removed, not followed.
+func (n *Names) RemoveAll(ctx context.Context, path string) error {
+	i, err := n.Lstat(ctx, path)
+	if api.KindOf(err) == api.NotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if i.IsDir() {
+		for {
+			list, err := n.ReadDir(ctx, path, "", 1000)
+			if err != nil {
+				return err
+			}
+			for _, e := range list {
+				if err := n.RemoveAll(ctx, path+"/"+e.name); err != nil {
+					return err
+				}
+			}
+			if len(list) == 0 {
+				break
+			}
+		}
+	}
+	if err := n.remove(ctx, path, i.IsDir()); api.KindOf(err) != api.NotFound {
+		return err
+	}
+	return nil
+}
+
+// Rename moves what is at from to to, over what is there, in one step. Both
+// must be of one server.
+func (n *Names) Rename(ctx context.Context, from, to string) error {
+	fs, fn, err := n.place(ctx, "rename", from)
+	if err != nil {
+		return err
+	}
+	ts, tn, err := n.place(ctx, "rename", to)
+	if err != nil {
+		return err
+	}
+	if fs != ts {
+		return api.E(api.Unsupported, "rename", from, "%s is on another server; copy it and remove the original (sigmactl cp -r, rm -r)", to)
+	}
+	w, _, err := fs.root.Rename(ctx, fn, fs.root, tn)
+	if err == nil && w.Link {
+		err = api.E(api.Conflict, "rename", from, "a link came into the way meanwhile; try again")
+	}
+	return err
+}
+
+// place finds the server of a path and the names there; the last need not exist.
+func (n *Names) place(ctx context.Context, op, path string) (at *server, out []string, err error) {
+	err = n.do(ctx, path, true, func(ctx context.Context, s *server, names []string) (ninep.Walked, error) {
+		if len(names) == 0 {
+			return ninep.Walked{}, api.E(api.Invalid, op, path, "this is where a server begins")
+		}
+		at, out = s, names
+		if len(names) == 1 {
+			return ninep.Walked{}, nil
+		}
+		w, err := s.root.Stat(ctx, names[:len(names)-1]...)
+		if err == nil && !w.Link && w.Attr.Mode&tree.ModeType != tree.ModeDir {
+			if w.Attr.Mode&tree.ModeType != tree.ModeFile {
+				w.Link, w.Names = true, len(names)-1
+			} else {
+				err = api.E(api.NotDir, op, path, "a step of the path is no directory")
+			}
+		}
+		return w, err
+	})
+	return at, out, err
+}
+
+// Chmod changes the permission bits.
+func (n *Names) Chmod(ctx context.Context, path string, perm fs.FileMode) error {
+	p := uint32(perm.Perm())
+	return n.do(ctx, path, true, func(ctx context.Context, s *server, names []string) (ninep.Walked, error) {
+		return s.root.SetAttr(ctx, tree.SetAttr{Perm: &p}, names...)
+	})
+}
+
+// Truncate changes the size of a file.
+func (n *Names) Truncate(ctx context.Context, path string, size int64) error {
+	return n.do(ctx, path, true, func(ctx context.Context, s *server, names []string) (ninep.Walked, error) {
+		return s.root.SetAttr(ctx, tree.SetAttr{Size: &size}, names...)
+	})
+}
+
+// AbsPath replaces ~local and ~any by the names of the servers that they stand
+// for, so that another proc may use the path.
+func (n *Names) AbsPath(ctx context.Context, path string) (string, error) { return n.r.Abs(ctx, path) }
+
+// Publish makes path an endpoint link: whoever walks through it lands at the
+// server that listens on ep, or gets its endpoint to dial. What was there is
+// replaced. With a lease it goes with that, "" is for ever.
+func (n *Names) Publish(ctx context.Context, path string, ep Endpoint, lease string) error {
+	return n.link(ctx, path, tree.NewFile{Mode: tree.ModeEndpoint | 0o666, Exclusive: true, Target: string(ep), Lease: lease})
+}
+
+// link makes a link in one step, in the place of another.
+func (n *Names) link(ctx context.Context, path string, f tree.NewFile) error {
+	err := n.make(ctx, path, f)
+	if api.KindOf(err) != api.Exists {
+		return err
+	}
+	aside := path + ".new-" + rand.Text()[:8]
+	if err := n.make(ctx, aside, f); err != nil {
+		return err
+	}
+	if err := n.Rename(ctx, aside, path); err != nil {
+		n.remove(context.WithoutCancel(ctx), aside, false)
+		return err
+	}
+	return nil
+}
+
+// PublishExternal makes path lead to a service outside, host:port; procs dial it
+// by the path (DialPath). Only an operator may.
+func (n *Names) PublishExternal(ctx context.Context, path, address string) error {
+	if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
+		return api.E(api.Invalid, "publish", path, "the address %q is not HOST:PORT", address)
+	}
+	return n.link(ctx, path, tree.NewFile{Mode: tree.ModeEndpoint | 0o444, Exclusive: true, Published: true, Target: address})
+}

@@ -1,0 +1,251 @@
+package sigma
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"sync"
+	"time"
+
+	"sigmaos/api"
+	"sigmaos/api/wire"
+	"sigmaos/naming/ninep"
+	"sigmaos/naming/resolve"
+	"sigmaos/naming/tree"
+	"sigmaos/net/fdpass"
+)
+
+// Names is a realm's name space as a program sees it: files, directories, links
+// and servers, by path. [Client.Names] gives the usual one, [Term.Names] one whose
+// writes are refused once the term is over.
+//
+// Reads, and writes that change nothing the second time, are tried again for a few
+// seconds when a server is lost on the way; others fail with kind Unavailable, and
+// may or may not have been done.
+type Names struct {
+	c     *Client
+	r     *resolve.Resolver[*server]
+	fence *tree.Fence
+
+	mu      sync.Mutex
+	self    *api.ClusterInfo
+	servers map[string]*server // by what was dialled; "" is the root
+	lease   *Lease             // of what Publish makes
+}
+
+// server is a connection with who serves a part of the name space.
+type server struct {
+	c    *ninep.Client
+	root *ninep.Fid
+}
+
+const (
+	serverTime = 5 * time.Second // to reach a server
+	retryTime  = 6 * time.Second // until a lost server is given up
+	rootTarget = ""
+	// serviceLink begins the target of an endpoint link to a part of σOS:
+	// svc:NAME@NODE.
+	serviceLink = "svc:"
+)
+
+// Names is the realm's name space.
+func (c *Client) Names() *Names {
+	c.namesOnce.Do(func() { c.names = newNames(c, nil) })
+	return c.names
+}
+
+func newNames(c *Client, fence *tree.Fence) *Names {
+	n := &Names{c: c, fence: fence, servers: make(map[string]*server)}
+	n.r = resolve.New(resolve.Config[*server]{
+		Root: func(ctx context.Context) (*server, error) {
+			return n.server(ctx, rootTarget, api.Target{Service: "named"})
+		},
+		Dial: n.dial, Here: n.here,
+	})
+	return n
+}
+
+// Close ends the connections that Names keeps. It can be used again.
+func (n *Names) Close() {
+	n.mu.Lock()
+	list := n.servers
+	n.servers = make(map[string]*server)
+	n.mu.Unlock()
+	for _, s := range list {
+		s.c.Close()
+	}
+}
+
+// dial reaches the server behind an endpoint link.
+func (n *Names) dial(ctx context.Context, link tree.Attr) (*server, error) {
+	if link.Published {
+		return nil, api.E(api.NotDir, "open", "", "a published service outside; it can be dialled, but has no files")
+	}
+	t := api.Target{Endpoint: api.Endpoint(link.Target)}
+	if name, ok := strings.CutPrefix(link.Target, serviceLink); ok {
+		t = api.Target{}
+		t.Service, t.Node, _ = strings.Cut(name, "@")
+	}
+	return n.server(ctx, link.Target, t)
+}
+
+// server returns the living connection to a target, made when there is none.
+func (n *Names) server(ctx context.Context, key string, t api.Target) (*server, error) {
+	n.mu.Lock()
+	s := n.servers[key]
+	n.mu.Unlock()
+	if s != nil {
+		select {
+		case <-s.c.Done():
+		default:
+			return s, nil
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, serverTime)
+	defer cancel()
+	conn, err := n.c.dialRaw(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	c, err := ninep.NewClient(ctx, conn)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = api.E(api.Unavailable, "open", "", "what listens there does not serve files, or does not answer")
+		}
+		return nil, err
+	}
+	root, _, err := c.Attach(ctx, "", n.fence)
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	s = &server{c: c, root: root}
+	n.mu.Lock()
+	old := n.servers[key]
+	if old != nil {
+		select {
+		case <-old.c.Done():
+		default: // another call was faster
+			n.mu.Unlock()
+			c.Close()
+			return old, nil
+		}
+	}
+	n.servers[key] = s
+	n.mu.Unlock()
+	return s, nil
+}
+
+// dialRaw connects for files: on one node descriptors may come over it.
+func (c *Client) dialRaw(ctx context.Context, t api.Target) (ninep.Conn, error) {
+	if c.outside != nil {
+		return c.outside(ctx, t)
+	}
+	var conn *fdpass.Conn
+	err := c.stream(ctx, wire.TDial, wire.EncodeDial(t), func(a answer) (err error) {
+		if a.fd < 0 {
+			return errNoDescriptor
+		}
+		conn, err = fdpass.New(a.fd, fdpass.Take)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+// here reports whether a link's server is on this proc's node.
+func (n *Names) here(link tree.Attr) bool {
+	i, err := n.info()
+	if err != nil {
+		return false
+	}
+	if _, node, ok := strings.Cut(link.Target, "@"); ok && strings.HasPrefix(link.Target, serviceLink) {
+		return node == i.Node
+	}
+	node, _, _, ok := api.Endpoint(link.Target).Parse()
+	return ok && node == i.Number
+}
+
+// info describes the node that this client talks to.
+func (n *Names) info() (*api.ClusterInfo, error) {
+	n.mu.Lock()
+	i := n.self
+	n.mu.Unlock()
+	if i != nil {
+		return i, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), serverTime)
+	defer cancel()
+	i = new(api.ClusterInfo)
+	err := n.c.Stream(ctx, wire.TCall, wire.Call{Method: api.MInfo}.Encode(), func(p []byte) error {
+		a, err := wire.DecodeCall(p)
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(a.Body, i)
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.self = i
+	return i, nil
+}
+
+// Links is for the resolver: the endpoint links of a directory.
+func (s *server) Links(ctx context.Context, names []string) (out []resolve.Entry, stop *resolve.Stop, err error) {
+	after := ""
+	for {
+		list, w, end, err := s.root.ReadDir(ctx, after, 0, true, names...)
+		if err != nil || w.Link {
+			return nil, stopAt(w), err
+		}
+		for _, e := range list {
+			after = e.Name
+			if e.Attr != nil && e.Attr.Mode&tree.ModeType == tree.ModeEndpoint {
+				out = append(out, resolve.Entry{Name: e.Name, Link: *e.Attr})
+			}
+		}
+		if end {
+			return out, nil, nil
+		}
+	}
+}
+
+// stopAt is the resolver's word for an operation that met a link.
+func stopAt(w ninep.Walked) *resolve.Stop {
+	if !w.Link {
+		return nil
+	}
+	return &resolve.Stop{Names: w.Names, Link: w.Attr}
+}
+
+// op does one thing at a server.
+type op func(ctx context.Context, s *server, names []string) (ninep.Walked, error)
+
+// do resolves path and does fn there. again says that it may be done twice.
+func (n *Names) do(ctx context.Context, path string, again bool, fn op) error {
+	deadline := time.Now().Add(retryTime)
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
+		tried := false
+		err := n.r.Do(ctx, path, func(ctx context.Context, s *server, names []string) (*resolve.Stop, error) {
+			tried = true
+			w, err := fn(ctx, s, names)
+			if err == nil && w.Link {
+				tried = false // it was not done
+			}
+			return stopAt(w), err
+		})
+		if api.KindOf(err) != api.Unavailable || tried && !again || time.Now().Add(pause).After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
+}
