@@ -121,10 +121,18 @@ func (s *server) loop() error {
 		if f.Flags != 0 {
 			return fmt.Errorf("control: a request with flags %#x", f.Flags)
 		}
+		s.pace()
 		if err := s.dispatch(f); err != nil {
 			return err
 		}
 	}
+}
+
+// pace takes no request while an answer cannot be written: what a peer that
+// does not read can make us keep stays small.
+func (s *server) pace() {
+	s.wmu.Lock()
+	defer s.wmu.Unlock()
 }
 
 // dispatch serves one frame; an error ends the connection.

@@ -38,6 +38,8 @@ type proc struct {
 	rss      int64
 	denied   map[int]int
 	evict    []*proc // to end before it can start
+
+	waitKills int // under way
 }
 
 func (p *proc) lc() bool { return p.desc.Class == api.LC }

@@ -4,6 +4,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"sigmaos/api"
@@ -16,6 +17,7 @@ type realm struct {
 	ended   []*proc // oldest first; what expireLocked forgets
 	live    int     // queued and running
 	closing bool
+	waits   atomic.Int64 // under way, of the realm's callers for its procs; see enter
 }
 
 func newRealm(rec api.Realm) *realm {

@@ -12,6 +12,24 @@ import (
 
 const defaultGrace = 5 * time.Second
 
+// Each wait under way costs sigmad about 2 KiB, and a channel may have 16,384
+// requests under way: so many bounds, or a realm's procs could use up the node.
+const (
+	maxWaits     = 1 << 15 // of a realm
+	maxWaitKills = 16      // of a proc
+)
+
+// enter counts a wait; leave must follow unless it is an error.
+func (r *realm) enter(op, id string) error {
+	if n := r.waits.Add(1); n > maxWaits {
+		r.waits.Add(-1)
+		return api.E(api.Busy, op, id, "the realm has %d waits under way; end some first", maxWaits)
+	}
+	return nil
+}
+
+func (r *realm) leave() { r.waits.Add(-1) }
+
 // procHandler serves a proc's own channel: what it says of itself is about p,
 // and it cannot change realm.
 type procHandler struct {
@@ -43,7 +61,17 @@ func (h procHandler) Exited(_ api.Caller, e wire.Exit) error {
 func (h procHandler) WaitKill(ctx context.Context, _ api.Caller) (wire.Target, error) {
 	h.mu.Lock()
 	asked := h.p.askedLocked()
+	h.p.waitKills++
+	n := h.p.waitKills
 	h.mu.Unlock()
+	defer func() {
+		h.mu.Lock()
+		h.p.waitKills--
+		h.mu.Unlock()
+	}()
+	if n > maxWaitKills {
+		return wire.Target{}, api.E(api.Busy, "waitkill", string(h.p.id), "%d wait for that already; one is enough", maxWaitKills)
+	}
 	select {
 	case <-asked:
 		h.mu.Lock()
@@ -109,6 +137,10 @@ func (s *Schedd) WaitStart(ctx context.Context, c api.Caller, id string) (*api.S
 		return nil, nil
 	default:
 	}
+	if err := p.realm.enter("waitstart", id); err != nil {
+		return nil, err
+	}
+	defer p.realm.leave()
 	select {
 	case <-p.started:
 		return nil, nil
@@ -130,6 +162,15 @@ func (s *Schedd) WaitExit(ctx context.Context, c api.Caller, id string) (api.Sta
 	if err != nil {
 		return api.Status{}, err
 	}
+	select {
+	case <-p.done:
+		return p.status, nil
+	default:
+	}
+	if err := p.realm.enter("waitexit", id); err != nil {
+		return api.Status{}, err
+	}
+	defer p.realm.leave()
 	select {
 	case <-p.done:
 		return p.status, nil
