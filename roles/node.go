@@ -86,12 +86,13 @@ func startNode(ctx context.Context, s *System) (_ func(context.Context) error, e
 	d, err := schedd.New(schedd.Config{
 		Info: s.Info, NodeNum: s.nodeNum, Boot: s.boot, Pool: pool, Cgroups: tree, Logs: out, Store: store, Realms: s.Realms,
 		Capacity: node.New(s.Config.MCPU, s.Config.Memory), Queue: be.New(maxQueued), Logger: log,
-		Endpoints: s.Proxy, Methods: s.methods(),
+		Endpoints: s.Proxy, Methods: s.methods(), DropNames: s.dropNames,
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.Schedd = d
+	s.running.Store(d)
 	undo.add(func() error { d.Close(); return nil })
 	return func(context.Context) error { return undo.run() }, nil
 }

@@ -64,14 +64,15 @@ type System struct {
 	Log     *slog.Logger
 	Files   *lock.Instance
 
-	Info   api.ClusterInfo
-	Peer   *named.Peer
-	Realms *named.Realms
-	Schedd *schedd.Schedd
-	Proxy  *dialproxy.Proxy
-	Trees  *named.Trees
-	ux     *ux.Server
-	names  atomic.Pointer[named.Trees] // Trees, for who runs before it is there
+	Info    api.ClusterInfo
+	Peer    *named.Peer
+	Realms  *named.Realms
+	Schedd  *schedd.Schedd
+	Proxy   *dialproxy.Proxy
+	Trees   *named.Trees
+	ux      *ux.Server
+	running atomic.Pointer[schedd.Schedd] // Schedd, likewise
+	names   atomic.Pointer[named.Trees]   // Trees, for who runs before it is there
 
 	Identity  *pki.Identity
 	Port      *port.Port     // nil: this node is alone

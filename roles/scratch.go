@@ -69,6 +69,7 @@ func (s *System) publishScratch(ctx context.Context) {
 			if !live[id] {
 				l.close()
 				delete(have, id)
+				s.realmGone(ctx, id)
 			}
 		}
 		select {
@@ -171,4 +172,26 @@ func (l *scratchLink) close() {
 		l.c.Revoke(ctx, l.lease)
 	}
 	l.c.Close()
+}
+
+// dropNames removes a realm's names and this node's scratch of it.
+func (s *System) dropNames(ctx context.Context, realm string) error {
+	if err := s.Trees.DropRealm(ctx, realm); err != nil {
+		return err
+	}
+	return s.ux.RemoveRealm(ctx, realm)
+}
+
+// realmGone ends what a realm that was removed elsewhere still has here.
+func (s *System) realmGone(ctx context.Context, realm string) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if d := s.running.Load(); d != nil {
+		if err := d.EndRealm(ctx, api.Realm{ID: realm, Name: realm}); err != nil {
+			s.Log.Warn("a removed realm", "realm", realm, "err", err)
+		}
+	}
+	if err := s.ux.RemoveRealm(ctx, realm); err != nil {
+		s.Log.Warn("scratch of a removed realm", "realm", realm, "err", err)
+	}
 }

@@ -131,12 +131,33 @@ func (s *Schedd) readLogs(ctx context.Context, c api.Caller, q api.LogQuery, sen
 	})
 }
 
-// removeRealm ends everything of a realm on this node, then forgets the realm.
+// removeRealm ends everything of a realm, then forgets the realm.
 func (s *Schedd) removeRealm(ctx context.Context, name string) error {
 	rec, err := s.cfg.Realms.Get(name)
 	if err != nil {
 		return err
 	}
+	if err := s.EndRealm(ctx, rec); err != nil {
+		return err
+	}
+	if err := s.cfg.DropNames(ctx, rec.ID); err != nil {
+		return err
+	}
+	if err := s.cfg.Realms.Remove(ctx, name); err != nil {
+		return err
+	}
+	// A node that had not heard of it may have put its scratch into the names
+	// again.
+	if err := s.cfg.DropNames(ctx, rec.ID); err != nil {
+		s.log.Warn("names of a removed realm stay in etcd", "realm", rec.ID, "err", err)
+	}
+	s.log.Info("realm removed", "realm", strings.TrimSpace(name))
+	return nil
+}
+
+// EndRealm ends everything that a realm has on this node.
+func (s *Schedd) EndRealm(ctx context.Context, rec api.Realm) error {
+	name := rec.Name
 	s.mu.Lock()
 	r := s.realms[rec.ID]
 	if r == nil {
@@ -167,12 +188,8 @@ func (s *Schedd) removeRealm(ctx context.Context, name string) error {
 		return api.E(api.Unavailable, "realm rm", name, "its programs: %v; run it again", err)
 	}
 	s.cfg.Logs.RemoveRealm(rec.ID)
-	if err := s.cfg.Realms.Remove(ctx, name); err != nil {
-		return err
-	}
 	s.mu.Lock()
 	delete(s.realms, rec.ID)
 	s.mu.Unlock()
-	s.log.Info("realm removed", "realm", strings.TrimSpace(name), "procs", len(live))
 	return nil
 }
