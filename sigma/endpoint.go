@@ -3,7 +3,6 @@ package sigma
 import (
 	"context"
 	"net"
-	"sync"
 
 	"sigmaos/api"
 	"sigmaos/api/wire"
@@ -13,82 +12,35 @@ import (
 // on and dialled by any proc of the realm.
 type Endpoint = api.Endpoint
 
-// Listener is a net.Listener on an endpoint of this proc.
-type Listener struct {
-	c   *Client
-	ep  Endpoint
-	ctx context.Context
-
-	once sync.Once
-	stop context.CancelFunc
-}
-
-var _ net.Listener = (*Listener)(nil)
-
-// NewEndpoint makes an endpoint and the listener on it. It lasts until Close or
-// the end of the proc.
-func (c *Client) NewEndpoint(ctx context.Context) (*Listener, Endpoint, error) {
-	p, err := c.ask(ctx, wire.TNewEndpoint, nil)
-	if err != nil {
-		return nil, "", err
-	}
-	ep, err := wire.DecodeEndpoint(p)
-	if err != nil {
-		return nil, "", err
-	}
-	l := &Listener{c: c, ep: ep}
-	l.ctx, l.stop = context.WithCancel(context.Background())
-	return l, ep, nil
-}
-
-// Accept waits for the next connection. What it returns is a *Conn.
-func (l *Listener) Accept() (net.Conn, error) {
-	conn, err := l.AcceptContext(l.ctx)
-	if err != nil {
-		if l.ctx.Err() != nil {
-			err = net.ErrClosed
-		}
-		return nil, &net.OpError{Op: "accept", Net: "sigma", Addr: l.Addr(), Err: err}
-	}
-	return conn, nil
-}
-
-// AcceptContext waits for the next connection until ctx ends.
-func (l *Listener) AcceptContext(ctx context.Context) (*Conn, error) {
-	return l.c.passed(ctx, wire.TAccept, wire.EncodeEndpoint(l.ep), Peer{Endpoint: l.ep})
-}
-
-// Addr is the endpoint.
-func (l *Listener) Addr() net.Addr { return Addr{Peer{Endpoint: l.ep}} }
-
-// Endpoint is what others dial.
-func (l *Listener) Endpoint() Endpoint { return l.ep }
-
-// Close ends the endpoint: waiting Accepts end, dials are refused. Connections
-// go on.
-func (l *Listener) Close() (err error) {
-	l.once.Do(func() {
-		l.stop()
-		_, err = l.c.ask(context.Background(), wire.TCloseEndpoint, wire.EncodeEndpoint(l.ep))
-	})
-	return err
-}
-
 // passed asks for something that is answered with a descriptor.
-func (c *Client) passed(ctx context.Context, t wire.Type, payload []byte, local Peer) (conn *Conn, err error) {
-	err = c.stream(ctx, t, payload, func(a answer) error {
-		if a.fd < 0 {
-			return api.E(api.Busy, "connection", "", "its descriptor did not arrive; are this proc's descriptors used up?")
-		}
-		peer, err := wire.DecodePeer(a.Payload)
-		if err != nil {
+func (c *Client) passed(ctx context.Context, t wire.Type, payload []byte, local Peer, late func(answer) error) (conn *Conn, err error) {
+	err = c.streamLate(ctx, t, payload, late, func(a answer) error {
+		if conn != nil {
 			closeFD(a.fd)
-			return err
+			return api.E(api.Internal, "connection", "", "sigmad gave two for one request")
 		}
-		conn, err = newConn(a.fd, local, peer)
+		var err error
+		conn, err = connOf(a, local)
 		return err
 	})
+	if err != nil && conn != nil {
+		conn.Close()
+		conn = nil
+	}
 	return conn, err
+}
+
+// connOf makes a connection of an answer, whose descriptor it takes over.
+func connOf(a answer, local Peer) (*Conn, error) {
+	if a.fd < 0 {
+		return nil, api.E(api.Busy, "connection", "", "its descriptor did not arrive; are this proc's descriptors used up?")
+	}
+	peer, err := wire.DecodePeer(a.Payload)
+	if err != nil {
+		closeFD(a.fd)
+		return nil, err
+	}
+	return newConn(a.fd, local, peer)
 }
 
 // dial connects with a target.
@@ -96,7 +48,7 @@ func (c *Client) dial(ctx context.Context, t api.Target) (net.Conn, error) {
 	if c.outside != nil {
 		return c.outside(ctx, t)
 	}
-	conn, err := c.passed(ctx, wire.TDial, wire.EncodeDial(t), Peer{})
+	conn, err := c.passed(ctx, wire.TDial, wire.EncodeDial(t), Peer{}, nil)
 	if err != nil { // a nil *Conn must not become a net.Conn that is not nil
 		return nil, err
 	}

@@ -83,7 +83,9 @@ func (c *Client) Kill(ctx context.Context, id ProcID, grace time.Duration) error
 }
 
 // Started says that this proc is ready.
-func (c *Client) Started(context.Context) error { return c.write(wire.Frame{Type: wire.TStarted}) }
+func (c *Client) Started(ctx context.Context) error {
+	return c.tell(ctx, wire.Frame{Type: wire.TStarted})
+}
 
 // Exited reports this proc's end: Code, Message and Data of st. The proc then
 // leaves by itself; a code that is not 0 should also be its exit status.
@@ -92,7 +94,7 @@ func (c *Client) Exited(st Status) error {
 	if len(e.Data) > api.MaxData || len(e.Message) > api.MaxMessage {
 		return api.E(api.TooLarge, "exited", "", "at most %d bytes of message and %d of data", api.MaxMessage, api.MaxData)
 	}
-	return c.write(wire.Frame{Type: wire.TExited, Payload: e.Encode()})
+	return c.tell(context.Background(), wire.Frame{Type: wire.TExited, Payload: e.Encode()})
 }
 
 // WaitKill returns when somebody asks this proc to end: why, and how long it

@@ -262,6 +262,19 @@ func (c *Conn) WriteFD(p []byte, fd int) (int, error) {
 	return done, nil
 }
 
+// TryWrite writes what the socket takes now, which may be nothing.
+func (c *Conn) TryWrite(p []byte) (int, error) {
+	if len(p) == 0 || !c.wmu.TryLock() {
+		return 0, nil
+	}
+	defer c.wmu.Unlock()
+	n, err := c.trySend(p, -1)
+	if errors.Is(err, unix.EAGAIN) {
+		err = nil
+	}
+	return n, err
+}
+
 func (c *Conn) send(fd uintptr) bool {
 	for {
 		n, e := rawSend(fd, c.w.buf, c.w.fd)
