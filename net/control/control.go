@@ -143,30 +143,32 @@ func (s *server) dispatch(f wire.Frame) error {
 		return s.reply(f, nil, nil)
 	case wire.TExited:
 		e, err := wire.DecodeExit(f.Payload)
-		if err == nil {
-			err = s.h.Exited(s.caller, e)
+		if err != nil {
+			return s.reply(f, nil, malformed("exited", err))
 		}
+		err = s.h.Exited(s.caller, e)
 		return s.reply(f, nil, err)
 	case wire.TSpawn:
 		d, err := wire.DecodeDesc(f.Payload)
 		if err != nil {
-			return s.reply(f, nil, api.E(api.Invalid, "spawn", "", "%v", err))
+			return s.reply(f, nil, malformed("spawn", err))
 		}
 		id, err := s.h.Spawn(s.caller, d)
 		return s.reply(f, wire.Target{ID: string(id)}.Encode(), err)
 	case wire.TKill:
 		t, err := wire.DecodeTarget(f.Payload)
-		if err == nil {
-			err = s.h.Kill(s.caller, t)
+		if err != nil {
+			return s.reply(f, nil, malformed("kill", err))
 		}
-		return s.reply(f, nil, err)
+		return s.reply(f, nil, s.h.Kill(s.caller, t))
 	case wire.TRealm:
 		t, err := wire.DecodeTarget(f.Payload)
+		if err != nil {
+			return s.reply(f, nil, malformed("realm", err))
+		}
+		c, err := s.h.EnterRealm(s.caller, t.ID)
 		if err == nil {
-			var c api.Caller
-			if c, err = s.h.EnterRealm(s.caller, t.ID); err == nil {
-				s.caller = c
-			}
+			s.caller = c
 		}
 		return s.reply(f, nil, err)
 	case wire.TCancel:
@@ -174,7 +176,7 @@ func (s *server) dispatch(f wire.Frame) error {
 	case wire.TWaitStart, wire.TWaitExit, wire.TWaitKill:
 		t, err := wire.DecodeTarget(f.Payload)
 		if err != nil {
-			return s.reply(f, nil, api.E(api.Invalid, "wait", "", "%v", err))
+			return s.reply(f, nil, malformed("wait", err))
 		}
 		return s.wait(f, t)
 	case wire.TNewEndpoint, wire.TCloseEndpoint, wire.TAccept, wire.TDial:
@@ -182,11 +184,20 @@ func (s *server) dispatch(f wire.Frame) error {
 	case wire.TCall:
 		c, err := wire.DecodeCall(f.Payload)
 		if err != nil {
-			return s.reply(f, nil, api.E(api.Invalid, "call", "", "%v", err))
+			return s.reply(f, nil, malformed("call", err))
 		}
 		return s.call(f, c)
 	}
 	return s.reply(f, nil, api.E(api.Unsupported, "request", fmt.Sprint(f.Type), "this sigmad does not know the type"))
+}
+
+// malformed is the answer to a payload that does not decode.
+func malformed(op string, err error) error {
+	var e *api.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return api.E(api.Invalid, op, "", "%v", err)
 }
 
 // background runs fn as the pending request f, unless there are too many.
