@@ -1,157 +1,143 @@
-// Package be is the queue of one shard for best-effort procs. It is policy
-// only: no clock, no socket, no goroutine, no lock; besched owns a Queue and
-// guards it.
-//
-// # What it promises
-//
-// Each realm has a queue of its own with a bound. Realms are served in turn:
-// while two realms both have something that fits what is offered, neither is
-// served twice without the other being served in between. A realm that has
-// nothing fitting keeps its place in the turn but gathers no credit.
-//
-// Within a realm the oldest proc that fits goes first. Only the first [Window]
-// procs of a realm are looked at, so that a Pop that finds nothing costs at
-// most that much per realm, and usually one comparison (see realm.floor): a
-// realm whose oldest 64 procs all need more than any node offers waits until
-// one of them fits.
 package be
 
 import (
 	"container/list"
-	"slices"
-	"strings"
 
 	"sigmaos/api"
 )
-
-// Window is how far Pop looks into a realm's queue.
-const Window = 64
 
 // Item is a proc that waits.
 type Item struct {
 	ID      string // unique in the queue
 	Realm   string
-	Memory  int64 // bytes it needs
-	Payload any   // the owner's; never looked at
-}
-
-// Offer is what a node can take now.
-type Offer struct {
-	Memory int64           // bytes
-	Fits   func(Item) bool // further conditions; nil is none. Must not call the queue.
+	Memory  int64  // bytes it needs
+	Digest  string // of its program, for Offer.Cached; may be ""
+	Came    int64  // when, as coarse as procs are to tie; 0 ties with nothing
+	Bytes   int64  // that it takes here, for the bound of its realm
+	Payload any    // the owner's; never looked at
 }
 
 // Queue holds the waiting procs of all realms. It is not safe for concurrent use.
 type Queue struct {
-	limit  int // procs per realm
-	realms map[string]*realm
-	turn   list.List                // of *realm with waiting procs; the front is next
-	items  map[string]*list.Element // by id, in their realm's queue
-}
+	limit      int   // procs per realm
+	limitBytes int64 // per realm; 0 is none
+	realms     map[string]*realm
+	turn       list.List         // of *realm with waiting procs; the front is next
+	items      map[string]*entry // by id
+	least      int64             // no proc in any window needs less; 0 is not known
+	call       uint64            // counts PopNs
 
-// realm is one realm's queue. It stays, for its counters, until RemoveRealm.
-type realm struct {
-	name  string
-	queue list.List     // of *Item, oldest first
-	place *list.Element // in Queue.turn; nil while queue is empty
-
-	// floor is the smallest need among the first Window procs where a Pop has
-	// seen all of them; 0 means not known. An offer below it need not look.
-	floor int64
-	stats Stats
-}
-
-// Stats are one realm's figures.
-type Stats struct {
-	Realm   string
-	Queued  int    // waiting now
-	Memory  int64  // bytes that those need
-	Pushed  uint64 // ever taken in
-	Served  uint64 // ever popped
-	Refused uint64 // ever refused because the queue was full
+	free  *entry // linked by next
+	frees int
 }
 
 // New makes an empty queue that takes perRealm waiting procs of each realm.
 func New(perRealm int) *Queue {
-	return &Queue{limit: perRealm, realms: make(map[string]*realm), items: make(map[string]*list.Element)}
+	return &Queue{limit: perRealm, realms: make(map[string]*realm), items: make(map[string]*entry)}
 }
+
+// LimitBytes bounds what the waiting procs of one realm take here (Item.Bytes);
+// 0 is no bound.
+func (q *Queue) LimitBytes(perRealm int64) { q.limitBytes = perRealm }
 
 // Push puts item at the end of its realm's queue. The error is api.Busy if
 // that queue is full, api.Exists if the id is waiting already, api.Invalid
 // without an id or realm, or with negative memory.
 func (q *Queue) Push(item Item) error {
-	if item.ID == "" || item.Realm == "" || item.Memory < 0 {
+	if err := q.check(item); err != nil {
+		return err
+	}
+	r := q.realm(item.Realm)
+	switch {
+	case r.line.n >= q.limit:
+		r.stats.Refused++
+		return api.E(api.Busy, "queue", item.ID, "%d procs of the realm are waiting, which is the limit; wait for some to start", q.limit)
+	case q.limitBytes > 0 && r.stats.Bytes+item.Bytes > q.limitBytes:
+		r.stats.Refused++
+		return api.E(api.Busy, "queue", item.ID, "the realm's %d waiting procs take %d bytes with their arguments, and the limit is %d; wait for some to start, or pass large input in a file",
+			r.line.n, r.stats.Bytes, q.limitBytes)
+	}
+	if r.line.n < Window {
+		q.comesIntoWindow(r, item.Memory)
+	}
+	e := q.newEntry(item, r)
+	r.line.pushBack(e)
+	q.enter(e)
+	r.stats.Pushed++
+	return nil
+}
+
+// PushFront puts a proc that was popped, and that its node gave back without
+// starting it, before all others of its realm. It was within the bounds when it
+// came, and they are not looked at again. The error is api.Exists or
+// api.Invalid as for Push.
+func (q *Queue) PushFront(item Item) error {
+	if err := q.check(item); err != nil {
+		return err
+	}
+	r := q.realm(item.Realm)
+	q.comesIntoWindow(r, item.Memory)
+	e := q.newEntry(item, r)
+	r.line.pushFront(e)
+	q.enter(e)
+	r.stats.Returned++
+	return nil
+}
+
+func (q *Queue) check(item Item) error {
+	if item.ID == "" || item.Realm == "" || item.Memory < 0 || item.Bytes < 0 {
 		return api.E(api.Invalid, "queue", item.ID, "needs an id, a realm and an amount of memory (%q, %q, %d)", item.ID, item.Realm, item.Memory)
 	}
 	if q.items[item.ID] != nil {
 		return api.E(api.Exists, "queue", item.ID, "is waiting already")
 	}
-	r := q.realms[item.Realm]
+	return nil
+}
+
+func (q *Queue) realm(name string) *realm {
+	r := q.realms[name]
 	if r == nil {
-		r = &realm{name: item.Realm}
-		q.realms[item.Realm] = r
+		r = &realm{name: name}
+		q.realms[name] = r
 	}
-	if r.queue.Len() >= q.limit {
-		r.stats.Refused++
-		return api.E(api.Busy, "queue", item.ID, "%d procs of the realm are waiting, which is the limit; wait for some to start", q.limit)
+	return r
+}
+
+// comesIntoWindow keeps the lower bounds true for a proc that can be looked at
+// from now on.
+func (q *Queue) comesIntoWindow(r *realm, memory int64) {
+	r.floor = min(r.floor, memory)
+	if len(q.items) == 0 {
+		q.least = memory
+	} else {
+		q.least = min(q.least, memory)
 	}
-	if r.queue.Len() < Window {
-		r.floor = min(r.floor, item.Memory)
-	}
-	q.items[item.ID] = r.queue.PushBack(&item)
+}
+
+// enter counts e, which is in its line.
+func (q *Queue) enter(e *entry) {
+	r := e.realm
+	q.items[e.ID] = e
+	r.stats.Memory += e.Memory
+	r.stats.Bytes += e.Bytes
 	if r.place == nil {
 		r.place = q.turn.PushBack(r)
 	}
-	r.stats.Pushed++
-	r.stats.Memory += item.Memory
-	return nil
-}
-
-// Pop takes the next proc that fits the offer; false if none does.
-func (q *Queue) Pop(o Offer) (Item, bool) {
-	for e := q.turn.Front(); e != nil; e = e.Next() {
-		r := e.Value.(*realm)
-		it := r.first(o)
-		if it == nil {
-			continue
-		}
-		item := q.take(r, it)
-		r.stats.Served++
-		if r.place != nil {
-			q.turn.MoveToBack(r.place)
-		}
-		return item, true
-	}
-	return Item{}, false
-}
-
-// first is the oldest proc in the window that fits.
-func (r *realm) first(o Offer) *list.Element {
-	if r.floor > o.Memory {
-		return nil
-	}
-	seen, least := 0, int64(0)
-	for e := r.queue.Front(); e != nil && seen < Window; e = e.Next() {
-		it := e.Value.(*Item)
-		if it.Memory <= o.Memory && (o.Fits == nil || o.Fits(*it)) {
-			return e
-		}
-		if seen == 0 || it.Memory < least {
-			least = it.Memory
-		}
-		seen++
-	}
-	r.floor = least
-	return nil
 }
 
 // take removes one waiting proc, whatever the reason.
-func (q *Queue) take(r *realm, e *list.Element) Item {
-	item := *r.queue.Remove(e).(*Item)
+func (q *Queue) take(e *entry) Item {
+	r, item := e.realm, e.Item
+	r.floor = 0
+	if r.line.n > Window {
+		q.least = 0 // another proc moves into the window
+	}
+	r.line.remove(e)
 	delete(q.items, item.ID)
+	q.freeEntry(e)
 	r.stats.Memory -= item.Memory
-	r.floor = 0 // another proc has moved into the window
-	if r.queue.Len() == 0 {
+	r.stats.Bytes -= item.Bytes
+	if r.line.n == 0 {
 		q.turn.Remove(r.place)
 		r.place = nil
 	}
@@ -164,7 +150,7 @@ func (q *Queue) Remove(id string) bool {
 	if e == nil {
 		return false
 	}
-	q.take(q.realms[e.Value.(*Item).Realm], e)
+	q.take(e)
 	return true
 }
 
@@ -175,25 +161,26 @@ func (q *Queue) RemoveRealm(name string) []Item {
 		return nil
 	}
 	var items []Item
-	for e := r.queue.Front(); e != nil; e = r.queue.Front() {
-		items = append(items, q.take(r, e))
+	for r.line.n > 0 {
+		items = append(items, q.take(r.line.head))
 	}
 	delete(q.realms, name)
 	return items
 }
 
-// Len is the number of waiting procs of all realms.
-func (q *Queue) Len() int { return len(q.items) }
-
-// Stats gives the figures of every realm seen since it was last removed,
-// ordered by name.
-func (q *Queue) Stats() []Stats {
-	all := make([]Stats, 0, len(q.realms))
+// RemoveIf takes out all procs for which gone holds, such as those of a home
+// node that is lost, and returns them. It looks at every waiting proc; gone
+// must not call the queue.
+func (q *Queue) RemoveIf(gone func(Item) bool) []Item {
+	var items []Item
 	for _, r := range q.realms {
-		s := r.stats
-		s.Realm, s.Queued = r.name, r.queue.Len()
-		all = append(all, s)
+		for e := r.line.head; e != nil; {
+			next := e.next
+			if gone(e.Item) {
+				items = append(items, q.take(e))
+			}
+			e = next
+		}
 	}
-	slices.SortFunc(all, func(a, b Stats) int { return strings.Compare(a.Realm, b.Realm) })
-	return all
+	return items
 }

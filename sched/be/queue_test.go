@@ -2,11 +2,8 @@ package be
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
-
-	"pgregory.net/rapid"
 
 	"sigmaos/api"
 )
@@ -65,6 +62,7 @@ func TestPushErrors(t *testing.T) {
 		{Item{ID: "", Realm: "b"}, api.Invalid},
 		{Item{ID: "x", Realm: ""}, api.Invalid},
 		{Item{ID: "x", Realm: "b", Memory: -1}, api.Invalid},
+		{Item{ID: "x", Realm: "b", Bytes: -1}, api.Invalid},
 	} {
 		if err := q.Push(c.item); api.KindOf(err) != c.kind {
 			t.Errorf("Push(%+v) = %v, want kind %q", c.item, err, c.kind)
@@ -100,161 +98,129 @@ func TestNothingFitsIsBounded(t *testing.T) {
 	}
 }
 
-// naive is the queue as one would write it first.
-type naive struct {
-	limit int
-	turn  []string // realms in order of service
-	items []Item
+func ids(items []Item) string {
+	var out []string
+	for _, it := range items {
+		out = append(out, it.ID)
+	}
+	return strings.Join(out, " ")
 }
 
-func (n *naive) of(realm string) (out []Item) {
-	for _, it := range n.items {
-		if it.Realm == realm {
-			out = append(out, it)
-		}
+func TestOneOfferTakesSeveral(t *testing.T) {
+	fill := func() *Queue {
+		q := New(10)
+		push(t, q, "a", 4, "a1", "a2", "a3")
+		push(t, q, "b", 2, "b1", "b2")
+		push(t, q, "c", 9, "c1")
+		return q
 	}
-	return out
-}
-
-func (n *naive) push(it Item) bool {
-	for _, o := range n.items {
-		if o.ID == it.ID {
-			return false
-		}
-	}
-	if len(n.of(it.Realm)) >= n.limit {
-		return false
-	}
-	if len(n.of(it.Realm)) == 0 {
-		n.turn = append(n.turn, it.Realm)
-	}
-	n.items = append(n.items, it)
-	return true
-}
-
-func (n *naive) drop(id string) bool {
-	i := slices.IndexFunc(n.items, func(it Item) bool { return it.ID == id })
-	if i < 0 {
-		return false
-	}
-	realm := n.items[i].Realm
-	n.items = slices.Delete(n.items, i, i+1)
-	if len(n.of(realm)) == 0 {
-		n.turn = slices.DeleteFunc(n.turn, func(r string) bool { return r == realm })
-	}
-	return true
-}
-
-func (n *naive) fitting(realm string, o Offer) *Item {
-	window := n.of(realm)
-	for _, it := range window[:min(len(window), Window)] {
-		if it.Memory <= o.Memory && o.Fits(it) {
-			return &it
-		}
-	}
-	return nil
-}
-
-func (n *naive) pop(o Offer) (Item, bool) {
-	for _, realm := range n.turn {
-		if it := n.fitting(realm, o); it != nil {
-			n.drop(it.ID)
-			if i := slices.Index(n.turn, realm); i >= 0 {
-				n.turn = append(slices.Delete(n.turn, i, i+1), realm)
+	for _, c := range []struct {
+		name string
+		o    Offer
+		n    int
+		want string
+	}{
+		{"by count", Offer{Memory: 100}, 4, "a1 b1 c1 a2"},
+		{"by memory", Offer{Memory: 11}, 10, "a1 b1 a2"},
+		{"one realm alone is left", Offer{Memory: 100}, 10, "a1 b1 c1 a2 b2 a3"},
+		{"a realm once", Offer{Memory: 100, Realm: func(r string, got int) bool { return r != "a" || got < 1 }}, 10, "a1 b1 c1 b2"},
+		{"nothing is asked for", Offer{Memory: 100}, 0, ""},
+		{"no memory", Offer{Memory: -1}, 3, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := ids(fill().PopN(nil, c.o, c.n)); got != c.want {
+				t.Errorf("PopN(%d bytes, %d) = %q, want %q", c.o.Memory, c.n, got, c.want)
 			}
-			return *it, true
-		}
+		})
 	}
-	return Item{}, false
 }
 
-func TestQueueAgainstNaive(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		limit := rapid.SampledFrom([]int{3, 2 * Window}).Draw(rt, "limit")
-		q, n := New(limit), &naive{limit: limit}
-		realms := rapid.SampledFrom([]string{"a", "b", "c", "d"})
-		ids := rapid.IntRange(0, 400)
-		memory := rapid.Int64Range(0, 8)
-		// served counts, per pair of realms, services of one since the other
-		// lacked fitting work or was served.
-		served := map[[2]string]int{}
-		all := []string{"a", "b", "c", "d"}
-		rt.Repeat(map[string]func(*rapid.T){
-			"push": func(rt *rapid.T) {
-				r := realms.Draw(rt, "realm")
-				m := memory.Draw(rt, "memory")
-				if len(n.of(r)) == 0 { // it comes anew: nothing counts from before
-					for _, a := range all {
-						served[[2]string{a, r}] = 0
-					}
-				}
-				for range rapid.IntRange(1, 80).Draw(rt, "n") {
-					it := Item{ID: fmt.Sprint(ids.Draw(rt, "id")), Realm: r, Memory: m}
-					if err := q.Push(it); (err == nil) != n.push(it) {
-						rt.Fatalf("Push(%+v) = %v", it, err)
-					}
-				}
-			},
-			"pop": func(rt *rapid.T) {
-				odd := rapid.Bool().Draw(rt, "odd")
-				o := Offer{Memory: memory.Draw(rt, "offer"), Fits: func(it Item) bool { return !odd || it.ID[len(it.ID)-1]%2 == 1 }}
-				fitting := map[string]bool{}
-				for _, r := range all {
-					fitting[r] = n.fitting(r, o) != nil
-				}
-				got, ok := q.Pop(o)
-				want, wantOK := n.pop(o)
-				if got != want || ok != wantOK {
-					rt.Fatalf("Pop = %v %v, want %v %v", got, ok, want, wantOK)
-				}
-				for _, a := range all {
-					for _, b := range all {
-						switch pair := [2]string{a, b}; {
-						case !fitting[b] || got.Realm == b:
-							served[pair] = 0
-						case ok && got.Realm == a && a != b:
-							if served[pair]++; served[pair] > 1 {
-								rt.Fatalf("%s was served twice while %s had fitting work", a, b)
-							}
-						}
-					}
-				}
-			},
-			"remove": func(rt *rapid.T) {
-				id := fmt.Sprint(ids.Draw(rt, "id"))
-				if got, want := q.Remove(id), n.drop(id); got != want {
-					rt.Fatalf("Remove(%s) = %v, want %v", id, got, want)
-				}
-			},
-			"removeRealm": func(rt *rapid.T) {
-				r := realms.Draw(rt, "realm")
-				if rapid.IntRange(0, 3).Draw(rt, "often") > 0 {
-					return
-				}
-				want := n.of(r)
-				for _, it := range want {
-					n.drop(it.ID)
-				}
-				if got := q.RemoveRealm(r); !slices.Equal(got, want) {
-					rt.Fatalf("RemoveRealm(%s) = %v, want %v", r, got, want)
-				}
-			},
-			"": func(rt *rapid.T) {
-				if q.Len() != len(n.items) {
-					rt.Fatalf("Len %d, want %d", q.Len(), len(n.items))
-				}
-				for _, s := range q.Stats() {
-					var sum int64
-					for _, it := range n.of(s.Realm) {
-						sum += it.Memory
-					}
-					if s.Queued != len(n.of(s.Realm)) || s.Memory != sum {
-						rt.Fatalf("stats %+v, want %d procs, %d bytes", s, len(n.of(s.Realm)), sum)
-					}
-				}
-			},
-		})
-	})
+func TestCachedProgramsBreakTiesOnly(t *testing.T) {
+	q := New(100)
+	for i, it := range []Item{
+		{ID: "old", Digest: "x", Came: 1}, {ID: "n1", Digest: "x", Came: 2}, {ID: "n2", Digest: "y", Came: 2}, {ID: "n3", Digest: "y", Came: 2}, {ID: "z1", Digest: "x"}, {ID: "z2", Digest: "y"},
+	} {
+		it.Realm, it.Memory = "a", 1
+		if err := q.Push(it); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	y := func(d string) bool { return d == "y" }
+	if got, want := popAll(q, Offer{Memory: 100, Cached: y}), "old n2 n3 n1 z1 z2"; got != want {
+		t.Errorf("got %q, want %q: ties are of one moment, and 0 is no moment", got, want)
+	}
+}
+
+func TestGivenBackGoesFirstInItsRealmButNotInTurn(t *testing.T) {
+	q := New(2)
+	push(t, q, "a", 1, "a1", "a2")
+	push(t, q, "b", 1, "b1", "b2")
+	it, _ := q.Pop(Offer{Memory: 1})
+	push(t, q, "a", 1, "a3") // the realm is full again
+	if err := q.PushFront(it); err != nil {
+		t.Fatalf("a full realm's proc cannot be given back: %v", err)
+	}
+	if err := q.PushFront(it); api.KindOf(err) != api.Exists {
+		t.Errorf("given back twice: %v", err)
+	}
+	if got, want := popAll(q, Offer{Memory: 1}), "b1 a1 b2 a2 a3"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if s := q.Stats()[0]; s.Returned != 1 || s.Pushed != 3 || s.Served != 4 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+func TestBytesOfARealmAreBounded(t *testing.T) {
+	q := New(100)
+	q.LimitBytes(10)
+	add := func(realm, id string, bytes int64) error {
+		return q.Push(Item{ID: id, Realm: realm, Bytes: bytes})
+	}
+	for _, c := range []struct {
+		realm, id string
+		bytes     int64
+		kind      api.Kind
+	}{{"a", "a1", 6, ""}, {"a", "a2", 5, api.Busy}, {"a", "a3", 4, ""}, {"b", "b1", 10, ""}} {
+		if err := add(c.realm, c.id, c.bytes); api.KindOf(err) != c.kind {
+			t.Errorf("push %s of %d bytes: %v, want kind %q", c.id, c.bytes, err, c.kind)
+		}
+	}
+	q.Remove("a1")
+	if err := add("a", "a2", 5); err != nil {
+		t.Errorf("after one left: %v", err)
+	}
+}
+
+func TestProcsOfALostHomeAreTakenOut(t *testing.T) {
+	q := New(10)
+	push(t, q, "a", 1, "x1", "y1", "x2")
+	push(t, q, "b", 1, "x3", "y2")
+	gone := q.RemoveIf(func(it Item) bool { return it.ID[0] == 'x' })
+	if got := popAll(q, Offer{Memory: 1}); len(gone) != 3 || got != "y1 y2" {
+		t.Errorf("taken out %q, left %q", ids(gone), got)
+	}
+}
+
+func TestHintSaysWhenAskingIsInVain(t *testing.T) {
+	q := New(1000)
+	if h := q.Hint(); h != (Hint{}) {
+		t.Errorf("of an empty queue: %+v", h)
+	}
+	push(t, q, "a", 9, "a1")
+	push(t, q, "b", 5, "b1", "b2")
+	if h, want := q.Hint(), (Hint{Queued: 3, Realms: 2, Least: 5}); h != want {
+		t.Errorf("hint %+v, want %+v", h, want)
+	}
+	q.Remove("b1")
+	q.Remove("b2")
+	if h := q.Hint(); h.Least > 9 {
+		t.Errorf("hint %+v keeps an offer of 9 away", h)
+	}
+	q.Pop(Offer{Memory: 8}) // finds nothing, and learns
+	if h, want := q.Hint(), (Hint{Queued: 1, Realms: 1, Least: 9}); h != want {
+		t.Errorf("hint %+v, want %+v", h, want)
+	}
 }
 
 func BenchmarkPushPop(b *testing.B) {
@@ -265,6 +231,24 @@ func BenchmarkPushPop(b *testing.B) {
 	for b.Loop() {
 		it, _ := q.Pop(Offer{Memory: 64})
 		if err := q.Push(it); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// One pull of 16 procs, and their pushes, per 16 rounds.
+func BenchmarkPushPopN(b *testing.B) {
+	q := New(1 << 20)
+	for i := range 10_000 {
+		push(b, q, fmt.Sprint("r", i%100), 64, fmt.Sprint("p", i))
+	}
+	const n = 16
+	items := make([]Item, 0, n)
+	for i := 0; b.Loop(); i++ {
+		if i%n == 0 {
+			items = q.PopN(items[:0], Offer{Memory: 64 * n}, n)
+		}
+		if err := q.Push(items[i%n]); err != nil {
 			b.Fatal(err)
 		}
 	}
