@@ -179,22 +179,10 @@ func (e *endpoint) giveBack(pass control.Passed) {
 // reserve counts one waiting descriptor against the realm and the node.
 func (e *endpoint) reserve() bool {
 	l := e.p.cfg.Limits
-	if e.quota.pending.Add(1) > int64(l.Pending) {
-		e.quota.pending.Add(-1)
-		return false
-	}
-	if e.p.pending.Add(1) > int64(l.NodePending) {
-		e.p.pending.Add(-1)
-		e.quota.pending.Add(-1)
-		return false
-	}
-	return true
+	return take(&e.quota.pending, &e.p.pending, l.Pending, l.NodePending)
 }
 
-func (e *endpoint) release() {
-	e.quota.pending.Add(-1)
-	e.p.pending.Add(-1)
-}
+func (e *endpoint) release() { give(&e.quota.pending, &e.p.pending) }
 
 // CloseEndpoint ends an endpoint of the caller: waiting accepts end, waiting
 // connections are closed, dials are refused.

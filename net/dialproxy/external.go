@@ -3,6 +3,7 @@ package dialproxy
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -128,28 +129,28 @@ func (p *Proxy) dialExternal(ctx context.Context, c api.Caller, target string, p
 	if err != nil || host == "" || len(target) > 300 {
 		return none, api.E(api.Invalid, "dial", "", "an external address is host:port, or [v6]:port (%v)", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*stepTime)
-	defer cancel()
-	no, err := net.DefaultResolver.LookupPort(ctx, "tcp", port)
-	if err != nil || no <= 0 || no > 65535 {
-		return none, api.E(api.Invalid, "dial", target, "port %q is none", port)
-	}
-	addrs, err := p.cfg.External.lookup(ctx, host)
-	if err != nil {
-		return none, api.E(api.NotFound, "dial", target, "the name cannot be resolved: %v", err)
-	}
 	x := p.cfg.External
 	if x.Own != nil {
 		x.Denied = append(slices.Clip(x.Denied), hosts(x.Own())...)
 	}
+	dctx, cancel := context.WithTimeout(ctx, 2*stepTime)
+	defer cancel()
+	no, err := net.DefaultResolver.LookupPort(dctx, "tcp", port)
+	if err != nil || no <= 0 || no > 65535 {
+		return none, api.E(api.Invalid, "dial", target, "port %q is none", port)
+	}
+	addrs, err := x.lookup(dctx, host)
+	if err != nil {
+		return none, externalError(ctx, target, api.NotFound, fmt.Errorf("the name cannot be resolved: %w", err))
+	}
 	for _, a := range addrs {
 		if !published && !x.outside(a) {
-			return none, api.E(api.Denied, "dial", target, "it is not outside: the address belongs to the provider, to a private network or to nobody; an operator can publish such a service (sigmactl ep publish)")
+			return none, notOutside(target)
 		}
 	}
 	d := net.Dialer{Timeout: stepTime, Control: func(network, address string, rc syscall.RawConn) error {
 		if ap, err := netip.ParseAddrPort(address); !published && (err != nil || !x.outside(ap.Addr())) {
-			return api.E(api.Denied, "dial", target, "it is not outside")
+			return notOutside(target)
 		}
 		if mark := p.mark(c.Class); mark != nil {
 			return mark(network, address, rc)
@@ -158,9 +159,9 @@ func (p *Proxy) dialExternal(ctx context.Context, c api.Caller, target string, p
 	}}
 	err = api.E(api.NotFound, "dial", target, "the name has no address")
 	for _, a := range addrs {
-		conn, derr := d.DialContext(ctx, "tcp", netip.AddrPortFrom(a.Unmap(), uint16(no)).String())
+		conn, derr := d.DialContext(dctx, "tcp", netip.AddrPortFrom(a.Unmap(), uint16(no)).String())
 		if derr != nil {
-			err = api.E(api.Unavailable, "dial", target, "%v", derr)
+			err = externalError(ctx, target, api.Unavailable, derr)
 			continue
 		}
 		remote := conn.RemoteAddr().String()
@@ -171,4 +172,20 @@ func (p *Proxy) dialExternal(ctx context.Context, c api.Caller, target string, p
 		return control.Passed{FD: fd, Peer: api.Peer{Realm: c.Realm, Address: remote}}, nil
 	}
 	return none, err
+}
+
+func notOutside(target string) error {
+	return api.E(api.Denied, "dial", target, "it is not outside: the address belongs to the provider, to a private network or to nobody; an operator can publish such a service (sigmactl ep publish)")
+}
+
+// externalError says whose fault it was: the caller's, the machine's, or that
+// of the world outside, which is of kind.
+func externalError(ctx context.Context, target string, kind api.Kind, err error) error {
+	switch {
+	case isOut(err):
+		return outOf(err)
+	case ctx.Err() != nil:
+		return api.E(api.Canceled, "dial", target, "the caller stopped waiting")
+	}
+	return api.E(kind, "dial", target, "%v", err)
 }

@@ -71,7 +71,10 @@ type Proxy struct {
 	services  map[string]Service
 	users     map[api.ProcID]string // procs that used a service, and their realms
 
-	pending atomic.Int64 // descriptors held here, waiting for listeners
+	sweep int // how many realms before some are forgotten
+
+	// Of all realms, against the limits of the node.
+	pending, connecting, serving atomic.Int64
 }
 
 // New returns a proxy without endpoints.
@@ -79,7 +82,7 @@ func New(cfg Config) *Proxy {
 	cfg.Limits.fill()
 	ctx, stop := context.WithCancel(context.Background())
 	return &Proxy{
-		cfg: cfg, log: cfg.Logger, keys: newKeys(), ctx: ctx, stop: stop,
+		cfg: cfg, log: cfg.Logger, keys: newKeys(), ctx: ctx, stop: stop, sweep: sweepAt,
 		endpoints: make(map[api.EndpointID]*endpoint), procs: make(map[api.ProcID]map[*endpoint]bool),
 		realms: make(map[string]*quota), services: make(map[string]Service), users: make(map[api.ProcID]string),
 	}
@@ -132,41 +135,70 @@ func (p *Proxy) dial(ctx context.Context, c api.Caller, t api.Target) (control.P
 	if c.Realm == "" {
 		return none, api.E(api.Invalid, "dial", "", "no realm chosen; use --realm or SIGMA_REALM")
 	}
-	if err := p.mayDial(c.Realm); err != nil {
+	if err := oneTarget(t); err != nil {
 		return none, err
 	}
-	switch {
-	case t.External != "":
-		return p.dialExternal(ctx, c, t.External, false)
-	case t.Service != "":
-		return p.dialService(ctx, c, t)
-	case t.Path != "":
-		return p.dialPath(ctx, c, t.Path)
+	q, err := p.mayDial(c.Realm)
+	if err != nil {
+		return none, err
 	}
 	node, boot, id, ok := t.Endpoint.Parse()
-	switch {
-	case !ok:
-		return none, errRefused
-	case node == p.cfg.Node:
+	if ok && node == p.cfg.Node {
 		if boot != p.cfg.Boot {
 			return none, errRefused
 		}
 		return p.dialLocal(c, id, t.Endpoint)
-	case p.cfg.Nodes == nil:
+	}
+	done, err := p.hold(q)
+	if err != nil {
+		return none, err
+	}
+	defer done()
+	switch {
+	case t.External != "":
+		return p.dialExternal(ctx, c, t.External, false)
+	case t.Service != "":
+		return p.dialService(ctx, c, t, q)
+	case t.Path != "":
+		return p.dialPath(ctx, c, t.Path)
+	case !ok || p.cfg.Nodes == nil:
 		return none, errRefused
 	}
 	return p.dialNode(ctx, c, node, boot, setup{endpoint: id}, t.Endpoint)
 }
 
+// oneTarget holds a target to one thing to dial.
+func oneTarget(t api.Target) error {
+	n := 0
+	for _, v := range []string{string(t.Endpoint), t.External, t.Path, t.Service} {
+		if v != "" {
+			n++
+		}
+	}
+	if n > 1 || t.Node != "" && t.Service == "" {
+		return api.E(api.Invalid, "dial", "", "name one thing to dial: an endpoint, an external address, a path or a service")
+	}
+	return nil
+}
+
+// pathTime bounds the walk through a realm's names, whose servers may be anybody's.
+const pathTime = 4 * stepTime
+
 func (p *Proxy) dialPath(ctx context.Context, c api.Caller, path string) (control.Passed, error) {
+	none := control.Passed{FD: -1}
 	if p.cfg.Resolve == nil {
-		return control.Passed{FD: -1}, api.E(api.Unsupported, "dial", path, "this node has no names")
+		return none, api.E(api.Unsupported, "dial", path, "this node has no names")
 	}
-	t, err := p.cfg.Resolve(ctx, c, path)
-	if err != nil {
-		return control.Passed{FD: -1}, err
+	rctx, cancel := context.WithTimeout(ctx, pathTime)
+	t, err := p.cfg.Resolve(rctx, c, path)
+	if err != nil && rctx.Err() != nil && ctx.Err() == nil {
+		err = api.E(api.Unavailable, "dial", path, "a server on the way did not answer within %v", pathTime)
 	}
-	if t.External != "" { // an operator wrote it: private addresses are meant
+	cancel()
+	switch {
+	case err != nil:
+		return none, err
+	case t.External != "": // an operator wrote it: private addresses are meant
 		return p.dialExternal(ctx, c, t.External, true)
 	}
 	t.Path = ""
@@ -184,10 +216,20 @@ func pair() (a, b int, err error) {
 
 // outOf says what a failed system call means to a caller.
 func outOf(err error) error {
-	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM) {
-		return api.E(api.Busy, "dial", "", "the node is out of descriptors or memory for connections (%v); try again", err)
+	if isOut(err) {
+		return api.E(api.Busy, "dial", "", "the node is out of descriptors, ports or memory for connections (%v); try again", err)
 	}
 	return api.E(api.Internal, "dial", "", "%v", err)
+}
+
+// isOut reports that something of the machine is used up.
+func isOut(err error) bool {
+	for _, e := range []unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.EADDRNOTAVAIL, unix.EAGAIN} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // dialLocal connects with an endpoint of this node.

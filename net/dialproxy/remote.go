@@ -93,7 +93,7 @@ func (p *Proxy) handshake(ctx context.Context, addr string, s setup) (_ *net.TCP
 
 func (p *Proxy) nodeError(ctx context.Context, node uint16, err error) error {
 	switch {
-	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.EADDRNOTAVAIL):
+	case isOut(err):
 		return outOf(err)
 	case ctx.Err() != nil:
 		return api.E(api.Canceled, "dial", "", "the caller stopped waiting")
@@ -114,16 +114,18 @@ func (p *Proxy) mark(class api.Class) func(network, address string, rc syscall.R
 
 // release takes the descriptor out of a connection, which is closed here: only
 // the descriptor keeps it open.
-func release(conn syscall.Conn) (fd int, err error) {
+func release(conn *net.TCPConn) (int, error) {
+	defer conn.Close()
+	return dup(conn)
+}
+
+// dup is another descriptor of a connection.
+func dup(conn syscall.Conn) (fd int, err error) {
 	rc, err := conn.SyscallConn()
 	if err != nil {
 		return -1, err
 	}
 	cerr := rc.Control(func(s uintptr) { fd, err = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 0) })
-	if c, ok := conn.(net.Conn); ok {
-		c.SetDeadline(time.Time{})
-		c.Close()
-	}
 	if err = errors.Join(err, cerr); err != nil {
 		return -1, os.NewSyscallError("fcntl", err)
 	}
@@ -167,22 +169,7 @@ func (p *Proxy) deny(conn net.Conn, key []byte, counter uint64, st status) {
 // admit connects a genuine set-up with what it asks for.
 func (p *Proxy) admit(conn *net.TCPConn, key []byte, s setup) {
 	if s.service != "" {
-		p.mu.Lock()
-		fn := p.services[s.service]
-		if fn == nil || p.closed {
-			p.mu.Unlock()
-			p.deny(conn, key, s.counter, refused)
-			return
-		}
-		p.wg.Add(1)
-		p.mu.Unlock()
-		defer p.wg.Done()
-		if _, err := conn.Write(answer(key, s.counter, accepted)); err != nil {
-			conn.Close()
-			return
-		}
-		conn.SetDeadline(time.Time{})
-		p.runService(fn, conn, s.caller)
+		p.admitService(conn, key, s)
 		return
 	}
 	e := p.lookup(s.caller.Realm, s.endpoint)
@@ -198,23 +185,47 @@ func (p *Proxy) admit(conn *net.TCPConn, key []byte, s setup) {
 	p.handOver(conn, key, s, e)
 }
 
+func (p *Proxy) admitService(conn *net.TCPConn, key []byte, s setup) {
+	p.mu.Lock()
+	q := p.quotaLocked(s.caller.Realm)
+	p.mu.Unlock()
+	fn, done, err := p.service(s.service, q)
+	if err != nil {
+		st := refused
+		if api.KindOf(err) == api.Busy {
+			st = busy
+		}
+		p.deny(conn, key, s.counter, st)
+		return
+	}
+	defer done()
+	if _, err := conn.Write(answer(key, s.counter, accepted)); err != nil {
+		conn.Close()
+		return
+	}
+	conn.SetDeadline(time.Time{})
+	p.runService(fn, conn, s.caller)
+}
+
 // handOver answers first: once the socket is the listener's, only the listener
-// writes to it. Whether there is room is known before that.
+// writes to it. That there is room, and a descriptor, is known before that.
 func (p *Proxy) handOver(conn *net.TCPConn, key []byte, s setup, e *endpoint) {
 	if !e.room() {
 		p.deny(conn, key, s.counter, busy)
 		return
 	}
-	if _, err := conn.Write(answer(key, s.counter, accepted)); err != nil {
-		conn.Close()
-		return
-	}
-	fd, err := release(conn)
+	fd, err := dup(conn)
 	if err != nil {
-		p.log.Warn("a connection was lost on its way to its listener", "err", err)
+		p.log.Warn("no descriptor for a connection from another node", "err", err)
+		p.deny(conn, key, s.counter, busy)
 		return
 	}
-	if err := e.offer(control.Passed{FD: fd, Peer: peerOf(s.caller, e.token)}); err != nil {
+	_, err = conn.Write(answer(key, s.counter, accepted))
+	conn.Close()
+	if err == nil {
+		err = e.offer(control.Passed{FD: fd, Peer: peerOf(s.caller, e.token)})
+	}
+	if err != nil {
 		unix.Close(fd)
 	}
 }

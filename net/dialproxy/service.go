@@ -14,7 +14,7 @@ import (
 )
 
 // dialService connects with a part of σOS: here, or on the node that has it.
-func (p *Proxy) dialService(ctx context.Context, c api.Caller, t api.Target) (control.Passed, error) {
+func (p *Proxy) dialService(ctx context.Context, c api.Caller, t api.Target, q *quota) (control.Passed, error) {
 	none := control.Passed{FD: -1}
 	node := p.cfg.Node
 	if c.Proc != "" {
@@ -41,25 +41,40 @@ func (p *Proxy) dialService(ctx context.Context, c api.Caller, t api.Target) (co
 	if node != p.cfg.Node {
 		return p.dialNode(ctx, c, node, 0, setup{service: t.Service}, "")
 	}
-	p.mu.Lock()
-	fn := p.services[t.Service]
-	if fn == nil || p.closed {
-		p.mu.Unlock()
-		return none, api.E(api.NotFound, "dial", t.Service, "this node has no such service")
+	fn, done, err := p.service(t.Service, q)
+	if err != nil {
+		return none, err
 	}
-	p.wg.Add(1)
-	p.mu.Unlock()
 	ours, theirs, err := fdpass.Pair(unix.SOCK_STREAM)
 	if err != nil {
-		p.wg.Done()
+		done()
 		return none, outOf(err)
 	}
 	unix.SetNonblock(theirs, true)
 	go func() {
-		defer p.wg.Done()
+		defer done()
 		p.runService(fn, ours, c)
 	}()
 	return control.Passed{FD: theirs, Peer: api.Peer{Realm: c.Realm, Node: p.cfg.Name}}, nil
+}
+
+// service finds a service of this node and counts one connection with it, until
+// done.
+func (p *Proxy) service(name string, q *quota) (_ Service, done func(), err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fn, l := p.services[name], p.cfg.Limits
+	switch {
+	case fn == nil || p.closed:
+		return nil, nil, api.E(api.NotFound, "dial", name, "this node has no such service")
+	case !take(&q.services, &p.serving, l.Services, l.NodeServices):
+		return nil, nil, api.E(api.Busy, "dial", name, "the realm has %d connections with services of this node; close some", q.services.Load())
+	}
+	p.wg.Add(1)
+	return fn, func() {
+		give(&q.services, &p.serving)
+		p.wg.Done()
+	}, nil
 }
 
 // runService keeps a service's defect from taking the node down.
