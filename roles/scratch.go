@@ -44,7 +44,7 @@ func (s *System) publishScratch(ctx context.Context) {
 			l.close()
 		}
 	}()
-	tick := time.NewTicker(2 * time.Second)
+	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		live := make(map[string]bool)

@@ -119,11 +119,15 @@ func WithLease(lease string) PutOption { return func(p *tree.Put) { p.Lease = le
 
 // PutFile writes the whole of a file in one step, which others see whole or not
 // at all, and returns its new description. The file is made when it is not there.
+// Up to 1 MiB it is one round trip.
 func (n *Names) PutFile(ctx context.Context, path string, data []byte, opts ...PutOption) (i Info, err error) {
 	p := tree.Put{Create: true, Data: data, NoReplay: rand.Text()}
 	p.Mode = tree.ModeFile | 0o644
 	for _, o := range opts {
 		o(&p)
+	}
+	if len(data) > maxWhole {
+		return n.putLarge(ctx, path, p)
 	}
 	err = n.do(ctx, path, true, func(ctx context.Context, s *server, names []string) (ninep.Walked, error) {
 		w, err := s.root.Put(ctx, p, names...)
@@ -131,6 +135,30 @@ func (n *Names) PutFile(ctx context.Context, path string, data []byte, opts ...P
 		return w, err
 	})
 	return i, err
+}
+
+// putLarge writes what no message holds: aside, and then in its place.
+func (n *Names) putLarge(ctx context.Context, path string, p tree.Put) (i Info, err error) {
+	if p.If != nil || p.Exclusive || p.Append || !p.Create {
+		return i, api.E(api.Unsupported, "put", path, "%d bytes with a condition; conditions are for up to %d bytes", len(p.Data), maxWhole)
+	}
+	aside := path + ".put-" + p.NoReplay[:8]
+	f, err := n.OpenFile(ctx, aside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fs.FileMode(p.Mode&tree.ModePerm))
+	if err != nil {
+		return i, err
+	}
+	_, err = f.Write(p.Data)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = n.Rename(ctx, aside, path)
+	}
+	if err != nil {
+		n.remove(context.WithoutCancel(ctx), aside, false)
+		return i, err
+	}
+	return n.Stat(ctx, path)
 }
 
 // File is an open file. It is not safe for concurrent use, but for ReadAt and
