@@ -85,8 +85,8 @@ var methods = map[string]method{
 	api.MDump: {realm: true, run: of(func(s *Schedd, _ context.Context, c api.Caller, r api.Ref) (any, error) {
 		return s.dump(c, r.Name)
 	})},
-	api.MEndpoints: {realm: true, run: of(func(s *Schedd, _ context.Context, c api.Caller, _ struct{}) (any, error) {
-		return s.cfg.Endpoints.List(c.Realm), nil
+	api.MEndpoints: {realm: true, run: of(func(s *Schedd, ctx context.Context, c api.Caller, _ struct{}) (any, error) {
+		return s.cfg.ListEndpoints(ctx, c.Realm)
 	})},
 	api.MTop: {run: of(func(s *Schedd, _ context.Context, c api.Caller, _ struct{}) (any, error) {
 		return s.top(c)

@@ -62,6 +62,8 @@ type Config struct {
 	Queue    *be.Queue
 	Logger   *slog.Logger
 	Observe  Observer // may be nil
+	// ListEndpoints lists a realm's endpoints on all nodes.
+	ListEndpoints func(ctx context.Context, realm string) ([]api.EndpointInfo, error)
 	// DropNames removes a realm's name space and this node's scratch of it.
 	DropNames func(ctx context.Context, realm string) error
 	// Methods are those of other roles, by name.
