@@ -133,7 +133,7 @@ func (p *Proxy) dialExternal(ctx context.Context, c api.Caller, target string, p
 	if x.Own != nil {
 		x.Denied = append(slices.Clip(x.Denied), hosts(x.Own())...)
 	}
-	dctx, cancel := context.WithTimeout(ctx, 2*stepTime)
+	dctx, cancel := context.WithTimeout(ctx, 2*p.step)
 	defer cancel()
 	no, err := net.DefaultResolver.LookupPort(dctx, "tcp", port)
 	if err != nil || no <= 0 || no > 65535 {
@@ -148,7 +148,7 @@ func (p *Proxy) dialExternal(ctx context.Context, c api.Caller, target string, p
 			return none, notOutside(target)
 		}
 	}
-	d := net.Dialer{Timeout: stepTime, Control: func(network, address string, rc syscall.RawConn) error {
+	d := net.Dialer{Timeout: p.step, Control: func(network, address string, rc syscall.RawConn) error {
 		if ap, err := netip.ParseAddrPort(address); !published && (err != nil || !x.outside(ap.Addr())) {
 			return notOutside(target)
 		}

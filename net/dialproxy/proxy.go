@@ -71,7 +71,8 @@ type Proxy struct {
 	services  map[string]Service
 	users     map[api.ProcID]string // procs that used a service, and their realms
 
-	sweep int // how many realms before some are forgotten
+	step  time.Duration // stepTime
+	sweep int           // how many realms before some are forgotten
 
 	// Of all realms, against the limits of the node.
 	pending, connecting, serving atomic.Int64
@@ -82,7 +83,7 @@ func New(cfg Config) *Proxy {
 	cfg.Limits.fill()
 	ctx, stop := context.WithCancel(context.Background())
 	return &Proxy{
-		cfg: cfg, log: cfg.Logger, keys: newKeys(), ctx: ctx, stop: stop, sweep: sweepAt,
+		cfg: cfg, log: cfg.Logger, keys: newKeys(), ctx: ctx, stop: stop, step: stepTime, sweep: sweepAt,
 		endpoints: make(map[api.EndpointID]*endpoint), procs: make(map[api.ProcID]map[*endpoint]bool),
 		realms: make(map[string]*quota), services: make(map[string]Service), users: make(map[api.ProcID]string),
 	}
@@ -181,18 +182,15 @@ func oneTarget(t api.Target) error {
 	return nil
 }
 
-// pathTime bounds the walk through a realm's names, whose servers may be anybody's.
-const pathTime = 4 * stepTime
-
 func (p *Proxy) dialPath(ctx context.Context, c api.Caller, path string) (control.Passed, error) {
 	none := control.Passed{FD: -1}
 	if p.cfg.Resolve == nil {
 		return none, api.E(api.Unsupported, "dial", path, "this node has no names")
 	}
-	rctx, cancel := context.WithTimeout(ctx, pathTime)
+	rctx, cancel := context.WithTimeout(ctx, 4*p.step) // servers on the way may be anybody's
 	t, err := p.cfg.Resolve(rctx, c, path)
 	if err != nil && rctx.Err() != nil && ctx.Err() == nil {
-		err = api.E(api.Unavailable, "dial", path, "a server on the way did not answer within %v", pathTime)
+		err = api.E(api.Unavailable, "dial", path, "a server on the way did not answer within %v", 4*p.step)
 	}
 	cancel()
 	switch {

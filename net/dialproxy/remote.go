@@ -52,7 +52,7 @@ func (p *Proxy) dialNode(ctx context.Context, c api.Caller, node uint16, boot ui
 // handshake does everything up to the answer. The connection is open only with
 // status accepted.
 func (p *Proxy) handshake(ctx context.Context, addr string, s setup) (_ *net.TCPConn, st status, err error) {
-	ctx, cancel := context.WithTimeout(ctx, stepTime)
+	ctx, cancel := context.WithTimeout(ctx, p.step)
 	defer cancel()
 	k, err := p.outgoing(ctx, s.to, s.toBoot)
 	if err != nil {
@@ -135,7 +135,7 @@ func dup(conn syscall.Conn) (fd int, err error) {
 // ServeSetup takes a connection from the node's port on which the first byte
 // of a setup message was read. It owns conn.
 func (p *Proxy) ServeSetup(conn *net.TCPConn) {
-	conn.SetDeadline(time.Now().Add(stepTime))
+	conn.SetDeadline(time.Now().Add(p.step))
 	b, err := readSetup(conn)
 	if err != nil {
 		conn.Close()
