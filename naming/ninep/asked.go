@@ -91,6 +91,8 @@ func newSigma(typ uint8) asked {
 		return &srenew{}
 	case tSrevoke:
 		return &srevoke{}
+	case tSseen:
+		return &sseen{}
 	}
 	return nil
 }
@@ -124,7 +126,7 @@ func newAnswer(typ uint8) message {
 		return &rwalk{}
 	case tWrite:
 		return &rwrite{}
-	case tRename, tSetattr, tXattrcreate, tFsync, tLink, tRenameat, tUnlinkat, tFlush, tClunk, tRemove, tSrenew, tSrevoke:
+	case tRename, tSetattr, tXattrcreate, tFsync, tLink, tRenameat, tUnlinkat, tFlush, tClunk, tRemove, tSrenew, tSrevoke, tSseen:
 		return &empty{}
 	case tSerror:
 		return &serror{}

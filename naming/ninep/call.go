@@ -214,6 +214,7 @@ func (c *Client) decode(op string, asked uint8, b *buffer, out message) error {
 // chore is what is sent without anybody waiting for the answer.
 type chore struct {
 	flush *call
+	seen  int // of flush, which is a watch, instead of ending it
 	clunk bool
 	fid   uint32
 }
@@ -259,6 +260,11 @@ func (c *Client) doChore(w chore) {
 	if w.clunk {
 		k.typ, k.then = tClunk, func() { c.freeFidLocked(w.fid) }
 		c.send(k, &onFid{Fid: w.fid})
+		return
+	}
+	if w.seen > 0 {
+		k.typ, k.then = tSseen, func() {}
+		c.send(k, &sseen{Tag: w.flush.tag, Events: uint32(w.seen)})
 		return
 	}
 	k.typ, k.then = tFlush, func() { c.freeLocked(w.flush) }

@@ -283,6 +283,13 @@ func (f *Fid) Close() error {
 	return err
 }
 
+// gone is for a fid that the server has ended.
+func (f *Fid) gone() {
+	if !f.ended.Swap(true) && f.uses.CompareAndSwap(1, 0) {
+		f.c.freeFid(f.num)
+	}
+}
+
 // Forget ends the fid without waiting.
 func (f *Fid) Forget() {
 	if !f.ended.Swap(true) {

@@ -16,13 +16,14 @@ type stream struct {
 	mu    sync.Mutex
 	list  []*buffer
 	bytes int
-	over  bool // something was lost: the watcher is too slow
+	over  bool // the server sent more than it may
 	ended bool // nobody looks any more
 }
 
 const (
-	maxStream = 4 << 20  // bytes that wait
-	maxMerged = 64 << 10 // events of one version
+	watchWindow = 4096     // events that may be on their way
+	maxStream   = 4 << 20  // bytes of them that a server may send
+	maxMerged   = 64 << 10 // events of one version
 )
 
 func newStream(p *pool) *stream { return &stream{pool: p, ready: make(chan struct{}, 1)} }
@@ -56,9 +57,10 @@ func (s *stream) end() {
 	s.ended, s.list = true, nil
 }
 
-// Watch calls fn with the changes at the place, as [tree.File.Watch] does. A fn
-// that is slower than changes come is cut off with kind Busy; the version it was
-// last told goes on from there.
+// Watch calls fn with the changes at the place, as [tree.File.Watch] does. While
+// fn is slow, the server keeps what comes; a fn that does not return for long is
+// cut off with kind Busy, and the version that it was last told goes on from
+// there.
 func (f *Fid) Watch(ctx context.Context, version uint64, fn func(at uint64, ev []tree.Event) error) error {
 	if err := f.hold(); err != nil {
 		return err
@@ -68,7 +70,7 @@ func (f *Fid) Watch(ctx context.Context, version uint64, fn func(at uint64, ev [
 	if err := c.needSigma("watch"); err != nil {
 		return err
 	}
-	k, err := c.start(ctx, tSwatch, &swatch{Fid: f.num, Version: version}, noFid)
+	k, err := c.start(ctx, tSwatch, &swatch{Fid: f.num, Version: version, Window: watchWindow}, noFid)
 	if err != nil {
 		return err
 	}
@@ -91,10 +93,15 @@ var errEnded = api.E(api.Unavailable, "watch", "", "the server ended it")
 // server's reason waits in k.answer.
 func (c *Client) follow(ctx context.Context, k *call, fn func(uint64, []tree.Event) error) error {
 	var rest []tree.Event // of a version of which more comes
+	seen := 0             // events that the server does not know to be seen
 	look := func() error {
 		list, over := k.stream.take()
 		for i, b := range list {
-			err := c.event(b, &rest, fn)
+			n, err := c.event(b, &rest, fn)
+			if seen += n; seen >= watchWindow/4 {
+				c.seen(k, seen)
+				seen = 0
+			}
 			if err != nil {
 				for _, b := range list[i+1:] {
 					c.pool.put(b)
@@ -103,7 +110,7 @@ func (c *Client) follow(ctx context.Context, k *call, fn func(uint64, []tree.Eve
 			}
 		}
 		if over {
-			return api.E(api.Busy, "watch", "", "too slow: more changes came than were looked at; go on from the last version")
+			return api.E(api.Unavailable, "watch", "", "the server sends more than it was asked for")
 		}
 		return nil
 	}
@@ -127,20 +134,29 @@ func (c *Client) follow(ctx context.Context, k *call, fn func(uint64, []tree.Eve
 	}
 }
 
-// event hands one answer over, or keeps it until the version is complete.
-func (c *Client) event(b *buffer, rest *[]tree.Event, fn func(uint64, []tree.Event) error) error {
+// event hands one answer over, or keeps it until the version is complete; n is
+// the number of its events.
+func (c *Client) event(b *buffer, rest *[]tree.Event, fn func(uint64, []tree.Event) error) (n int, err error) {
 	defer c.pool.put(b)
 	var m rswatch
 	if err := c.decode("watch", tSwatch, b, &m); err != nil {
-		return err
+		return 0, err
 	}
+	n = len(m.Events)
 	ev := append(*rest, m.Events...)
 	if *rest = nil; m.More {
 		if len(ev) > maxMerged {
-			return api.E(api.TooLarge, "watch", "", "one change has more than %d events", maxMerged)
+			return n, api.E(api.TooLarge, "watch", "", "one change has more than %d events", maxMerged)
 		}
 		*rest = ev
-		return nil
+		return n, nil
 	}
-	return fn(m.At, ev)
+	return n, fn(m.At, ev)
+}
+
+// seen lets the server send more.
+func (c *Client) seen(k *call, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.choreLocked(chore{seen: n, flush: k})
 }

@@ -2,6 +2,7 @@ package ninep
 
 import (
 	"context"
+	"os"
 	"strconv"
 	"time"
 
@@ -17,7 +18,7 @@ func (c *Client) plainAttach(ctx context.Context, aname string, fence *tree.Fenc
 		return nil, tree.Attr{}, c.needSigma("fence")
 	}
 	f, err := c.making(ctx, "attach", tAttach, func(num uint32) message {
-		return &attach{Fid: num, Afid: noFid, Aname: aname, UID: 1<<32 - 1}
+		return &attach{Fid: num, Afid: noFid, Aname: aname, UID: uint32(os.Getuid())}
 	}, &rqid{})
 	if err != nil {
 		return nil, tree.Attr{}, err
@@ -80,7 +81,7 @@ func (f *Fid) plainWalk(ctx context.Context, names []string) (*Fid, Walked, erro
 		g, k, err := at.plainStep(ctx, names[done:])
 		if err != nil {
 			w := Walked{Names: done}
-			if kind := api.KindOf(err); done > 0 && (kind == api.NotDir || kind == api.NotFound || kind == api.Loop) {
+			if kind := api.KindOf(err); kind == api.NotDir || kind == api.NotFound || kind == api.Loop {
 				if a, err2 := at.plainAttr(ctx); err2 == nil && isLink(a) {
 					w.Attr, w.Link, err = a, true, nil
 				}

@@ -36,7 +36,27 @@ func (f *Fid) plainRemove(ctx context.Context, dir bool, names []string) (Walked
 	if dir {
 		m.Flags = atRemoveDir
 	}
-	return Walked{Names: len(names)}, f.c.do(ctx, "remove", tUnlinkat, m, &empty{})
+	err = f.c.do(ctx, "remove", tUnlinkat, m, &empty{})
+	if api.KindOf(err) == api.Unsupported { // an older server
+		err = p.removeFid(ctx, last, dir)
+	}
+	return Walked{Names: len(names)}, err
+}
+
+func (f *Fid) removeFid(ctx context.Context, name string, dir bool) error {
+	g, w, err := f.plainWalk(ctx, []string{name})
+	if err != nil {
+		return err
+	}
+	if dir != w.Attr.IsDir() {
+		g.Forget()
+		if dir {
+			return api.E(api.NotDir, "remove", name, "it is no directory")
+		}
+		return api.E(api.IsDir, "remove", name, "it is a directory")
+	}
+	defer g.gone()
+	return f.c.do(ctx, "remove", tRemove, &onFid{g.num}, &empty{})
 }
 
 func (f *Fid) plainRename(ctx context.Context, names []string, to *Fid, toNames []string) (Walked, bool, error) {
@@ -51,7 +71,17 @@ func (f *Fid) plainRename(ctx context.Context, names []string, to *Fid, toNames 
 	}
 	defer dst.Forget()
 	m := &renameat{OldDir: from.num, OldName: last, NewDir: dst.num, NewName: newLast}
-	return Walked{Names: len(names)}, false, f.c.do(ctx, "rename", tRenameat, m, &empty{})
+	err = f.c.do(ctx, "rename", tRenameat, m, &empty{})
+	if api.KindOf(err) == api.Unsupported { // an older server
+		g, _, err := from.plainWalk(ctx, []string{last})
+		if err != nil {
+			return Walked{}, false, err
+		}
+		defer g.Forget()
+		err = f.c.do(ctx, "rename", tRename, &rename{Fid: g.num, Dir: dst.num, Name: newLast}, &empty{})
+		return Walked{Names: len(names)}, false, err
+	}
+	return Walked{Names: len(names)}, false, err
 }
 
 func (f *Fid) plainCreate(ctx context.Context, n tree.NewFile, names []string) (*Fid, Walked, error) {
@@ -71,6 +101,10 @@ func (f *Fid) plainCreate(ctx context.Context, n tree.NewFile, names []string) (
 	switch {
 	case n.Lease != "" || n.Published:
 		err = f.c.needSigma("create")
+	case len(n.Target) > tree.MaxPath:
+		err = api.E(api.TooLarge, "create", last, "a target of %d bytes", len(n.Target))
+	case n.Mode&tree.ModeType == tree.ModeSymlink && (n.Target == "" || strings.ContainsRune(n.Target, 0)):
+		err = bad("create", "a symbolic link to %q", n.Target)
 	case n.Mode&tree.ModeType == tree.ModeDir:
 		err = f.c.do(ctx, "create", tMkdir, &mkdir{Dir: p.num, Name: last, Mode: n.Mode & tree.ModePerm}, &rqid{})
 	case n.Mode&tree.ModeType == tree.ModeSymlink:

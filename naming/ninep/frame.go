@@ -3,10 +3,12 @@ package ninep
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -175,12 +177,18 @@ func (s *sender) sendLocked(b []byte, file *os.File) error {
 	if s.timed {
 		s.conn.SetWriteDeadline(time.Now().Add(s.bound))
 	}
-	var err error
-	if file == nil {
-		_, err = s.conn.Write(b)
-	} else {
-		_, err = s.conn.(descriptorWriter).WriteFD(b, int(file.Fd()))
+	if file != nil {
+		n, err := s.conn.(descriptorWriter).WriteFD(b, int(file.Fd()))
+		if err == nil {
+			return nil
+		}
+		if n > 0 || !errors.Is(err, syscall.EPERM) {
+			s.conn.Close()
+			return err
+		}
+		b[headerSize] = 0 // this peer may not be sent descriptors; it reads
 	}
+	_, err := s.conn.Write(b)
 	if err != nil {
 		s.conn.Close()
 	}

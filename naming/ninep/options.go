@@ -17,8 +17,9 @@ type Options struct {
 	Fids     int // default 65,536
 	Handles  int // files open at once; default 4,096
 	Watches  int // default 1,024
-	Unread   int // events that wait for a watcher who does not read; default 4,096
+	Unread   int // events that wait for a watcher who is slow; default 4,096
 
+	Slow  time.Duration // after which a watcher who makes no progress is cut off; default 10 s
 	Write time.Duration // for a peer that does not read; default 10 s
 	Read  time.Duration // for the rest of a message that began; default 30 s
 
@@ -38,6 +39,7 @@ func (o Options) withDefaults() Options {
 	def(&o.Handles, 4<<10)
 	def(&o.Watches, 1<<10)
 	def(&o.Unread, 4<<10)
+	def(&o.Slow, 10*time.Second)
 	def(&o.Write, 10*time.Second)
 	def(&o.Read, 30*time.Second)
 	return o

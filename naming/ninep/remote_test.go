@@ -26,7 +26,7 @@ func TestTreeBehindTheWire(t *testing.T) {
 
 // With a server that has none of σ's additions, what can be done is done.
 func TestTreeBehindPlainMessages(t *testing.T) {
-	cfg := treetest.Config{Symlinks: true, Rename: true, Unlinked: true, Append: true, Torn: true, MaxFile: 1 << 20}
+	cfg := treetest.Config{Symlinks: true, Rename: true, Unlinked: true, Append: true, Foreign: true, MaxFile: 1 << 20}
 	treetest.Run(t, cfg, func(t *testing.T) tree.FS {
 		return &perCaller{t: t, fs: newMem(t, memfs.Options{MaxFile: cfg.MaxFile}), version: versionPlain}
 	})

@@ -31,6 +31,7 @@ type request struct {
 
 	// Guarded by s.mu.
 	answering bool
+	watcher   *watcher
 	flushes   []uint16 // tags of Tflush that wait for the answer
 }
 
@@ -135,6 +136,9 @@ func (r *request) answer(m message, err error) {
 	s := r.s
 	s.mu.Lock()
 	r.answering = true
+	if r.watch() {
+		s.ending++
+	}
 	s.mu.Unlock()
 	if f, ok := m.(*framed); ok && err == nil {
 		s.out.send(f.finish(r))

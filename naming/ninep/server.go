@@ -35,6 +35,7 @@ type server struct {
 	handles int // open files and directories
 	listed  int // names that open directories remember
 	watches int
+	ending  int             // watches whose answer is being sent
 	opens   map[uint64]*fid // by qid path: open files that tell attributes
 	wg      sync.WaitGroup  // one for each request
 }
@@ -147,7 +148,7 @@ func (s *server) admit(r *request) error {
 			return s.ctx.Err()
 		case old != nil && !old.answering:
 			return bad("request", "tag %d is in use", r.tag)
-		case old == nil && (r.watch() || s.roomLocked(r)):
+		case old == nil && s.roomLocked(r):
 			return s.beginLocked(r)
 		}
 		s.changed.Wait()
@@ -155,6 +156,9 @@ func (s *server) admit(r *request) error {
 }
 
 func (s *server) roomLocked(r *request) bool {
+	if r.watch() { // too many are refused, unless some are about to end
+		return s.watches < s.opts.Watches || s.ending == 0
+	}
 	r.cost = len(r.frame.b)
 	if m, ok := r.m.(interface{ answerSize() int }); ok {
 		r.cost += min(m.answerSize(), s.msize)
@@ -185,6 +189,9 @@ func (s *server) beginLocked(r *request) error {
 func (s *server) endLocked(r *request) {
 	if r.watch() {
 		s.watches--
+		if r.answering {
+			s.ending--
+		}
 	} else {
 		s.waiting--
 		s.bytes -= r.cost

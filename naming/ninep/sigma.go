@@ -118,6 +118,7 @@ func (m *sput) code(c *coder) {
 	if p.If = nil; when {
 		p.If = &v
 	}
+	c.bad = c.bad || !when && v != 0
 	c.str(&p.NoReplay)
 	c.data(&p.Data)
 }

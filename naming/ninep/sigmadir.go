@@ -61,9 +61,18 @@ func list[T any](c *coder, v *[]T, least int, code func(*T)) {
 type swatch struct {
 	Fid     uint32
 	Version uint64
+	Window  uint32 // events that may be on their way; 0 is any number
 }
 
-func (m *swatch) code(c *coder) { c.u32(&m.Fid); c.u64(&m.Version) }
+func (m *swatch) code(c *coder) { c.u32(&m.Fid); c.u64(&m.Version); c.u32(&m.Window) }
+
+// sseen says that the watch with this tag may have so many more on their way.
+type sseen struct {
+	Tag    uint16
+	Events uint32
+}
+
+func (m *sseen) code(c *coder) { c.u16(&m.Tag); c.u32(&m.Events) }
 
 // rswatch is one of many answers; the last one is an error.
 type rswatch struct {

@@ -51,6 +51,7 @@ const (
 	tSgrant   = 154
 	tSrenew   = 156
 	tSrevoke  = 158
+	tSseen    = 160
 )
 
 // firstSigma is the lowest type that the plain dialect does not have.

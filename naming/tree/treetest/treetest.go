@@ -32,7 +32,7 @@ type Config struct {
 	Fences    bool // a fence that was seen at Attach deposes earlier ones
 	Unlinked  bool // a Handle goes on when its file's entry is removed
 	Append    bool // handles that append put every write at the end
-	Torn      bool // Put is no single step: not of a tree, but of a tree behind a foreign server
+	Foreign   bool // a server of somebody else's: Put is no single step, and numbers are used again
 
 	MaxFile int64 // bytes in one file, at least 64 KiB; 0 is not tried
 	MaxPut  int64 // bytes in one Put; default 64 KiB, must be less than MaxFile
@@ -96,7 +96,7 @@ func Run(t *testing.T, cfg Config, fresh func(t *testing.T) tree.FS) {
 		{"Fences", cfg.Fences, testFences},
 		{"ExclusiveCreateRace", true, testExclusiveRace},
 		{"CompareAndSetRace", cfg.Versions, testCompareAndSetRace},
-		{"PutIsWhole", !cfg.Torn, testPutIsWhole},
+		{"PutIsWhole", !cfg.Foreign, testPutIsWhole},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if !c.has {
