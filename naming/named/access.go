@@ -5,22 +5,10 @@ import (
 	"sigmaos/naming/tree"
 )
 
-// Permissions, as the bits of one class of users.
-const (
-	mayRead  = 4
-	mayWrite = 2
-	mayEnter = 1 // a directory
-)
-
-// may says whether the mode bits allow want: the owner's bits for the owner,
-// the group's for every other user of the realm. The last three bits mean
-// nothing: there is nobody else.
+// may says whether the mode bits allow want. The last three bits mean nothing:
+// there is nobody who is not of the realm.
 func (r *req) may(in *inode, want uint32) bool {
-	bits := in.Mode >> 3
-	if r.c.User == in.Owner {
-		bits = in.Mode >> 6
-	}
-	return r.c.Operator || bits&want == want
+	return tree.Attr{Mode: in.Mode, Owner: in.Owner}.Allows(*r.c, want)
 }
 
 // allow is may with an error.
@@ -28,7 +16,7 @@ func (r *req) allow(in *inode, name string, want uint32) error {
 	if r.may(in, want) {
 		return nil
 	}
-	verb := map[uint32]string{mayRead: "read", mayWrite: "write", mayEnter: "enter"}[want]
+	verb := map[uint32]string{tree.MayRead: "read", tree.MayWrite: "write", tree.MaySearch: "enter"}[want]
 	return r.err(api.Denied, name, "user %q may not %s it (mode %04o, owner %q)", show(r.c.User), verb, in.Mode&tree.ModePerm, in.Owner)
 }
 
@@ -100,7 +88,7 @@ func (s *stage) dir(r *req, id uint64, name string) (*inode, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.allow(d, "", mayWrite); err != nil {
+	if err := r.allow(d, "", tree.MayWrite); err != nil {
 		return nil, err
 	}
 	return d, s.guard(r, d, name)

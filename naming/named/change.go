@@ -165,7 +165,7 @@ func (s *stage) maySet(r *req, in *inode, a tree.SetAttr) error {
 			return r.err(api.Invalid, "", "no name of a user: %q", show(*a.Owner))
 		}
 	}
-	if a.Modified != nil && !r.may(in, mayWrite) {
+	if a.Modified != nil && !r.may(in, tree.MayWrite) {
 		if err := r.owns(in, "change its time"); err != nil {
 			return err
 		}
@@ -183,7 +183,7 @@ func (s *stage) maySet(r *req, in *inode, a tree.SetAttr) error {
 	case *a.Size > s.limits.FileSize:
 		return r.sizeError("", *a.Size, s.limits.FileSize)
 	}
-	return r.allow(in, "", mayWrite)
+	return r.allow(in, "", tree.MayWrite)
 }
 
 // write changes a file through an open handle.

@@ -107,7 +107,7 @@ func (s *stage) within(r *req, id uint64) (*inode, error) {
 	case !dir.isDir():
 		return nil, r.err(api.NotDir, "", "it is no directory")
 	}
-	return dir, r.allow(dir, "", mayEnter)
+	return dir, r.allow(dir, "", tree.MaySearch)
 }
 
 // put writes a whole file. replayed reports that a put of the same id was done
@@ -196,7 +196,7 @@ func checkPut(r *req, name string, p *tree.Put, old *inode) error {
 
 // mayWrite checks that the caller may change a file's content.
 func (s *stage) mayWrite(r *req, in *inode, name string) error {
-	if err := r.allow(in, name, mayWrite); err != nil {
+	if err := r.allow(in, name, tree.MayWrite); err != nil {
 		return err
 	}
 	if err := s.guard(r, in, ""); err != nil {

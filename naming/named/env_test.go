@@ -27,6 +27,13 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
+	if arg := os.Getenv(childEnv); arg != "" {
+		if err := child(arg); err != nil {
+			fmt.Println("error", err)
+			os.Exit(1)
+		}
+		return
+	}
 	code := m.Run()
 	if shared.peer != nil {
 		shared.peer.Close()
@@ -71,6 +78,8 @@ type line struct {
 	gate atomic.Pointer[chan struct{}] // closed when a pause ends
 
 	lost       atomic.Int64 // requests to read or write that were not answered
+	asked      atomic.Int64 // requests to read or write
+	answered   atomic.Int64
 	counting   atomic.Bool
 	ops, bytes atomic.Int64 // written by transactions
 }
@@ -120,6 +129,8 @@ func (l *line) wait() {
 
 func (l *line) Do(ctx context.Context, op clientv3.Op) (resp clientv3.OpResponse, err error) {
 	l.count(op)
+	l.asked.Add(1)
+	defer l.answered.Add(1)
 	if l.mode.Load() != whole {
 		l.lost.Add(1)
 	}
@@ -151,6 +162,29 @@ func (l *line) KeepAliveOnce(ctx context.Context, id clientv3.LeaseID) (resp *cl
 func (l *line) Revoke(ctx context.Context, id clientv3.LeaseID) (resp *clientv3.LeaseRevokeResponse, err error) {
 	err2 := l.through(ctx, func() error { resp, err = l.Etcd.Revoke(ctx, id); return err })
 	return resp, err2
+}
+
+// Watch delivers nothing while the line is cut or paused.
+func (l *line) Watch(ctx context.Context, key string, opts ...clientv3.OpOption) clientv3.WatchChan {
+	in, out := l.Etcd.Watch(ctx, key, opts...), make(chan clientv3.WatchResponse)
+	go func() {
+		defer close(out)
+		for resp := range in {
+			for l.mode.Load() != whole || l.gate.Load() != nil {
+				select {
+				case <-ctx.Done():
+					return
+				case <-time.After(time.Millisecond):
+				}
+			}
+			select {
+			case out <- resp:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return out
 }
 
 // host is one node: its Trees and its line to etcd.

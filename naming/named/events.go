@@ -103,11 +103,14 @@ func (h *hub) add(w *watcher) error {
 	return nil
 }
 
+// remove forgets a watcher, whose Watch ends.
 func (h *hub) remove(w *watcher) {
-	if _, ok := h.byID[w.id][w]; !ok {
-		return
-	}
 	h.n--
+	h.mute(w)
+}
+
+// mute tells a watcher nothing more.
+func (h *hub) mute(w *watcher) {
 	if delete(h.byID[w.id], w); len(h.byID[w.id]) == 0 {
 		delete(h.byID, w.id)
 	}
@@ -135,9 +138,12 @@ func (h *hub) tell(ev []event) {
 
 func (h *hub) tellOne(e *event, id uint64) {
 	for w := range h.byID[id] {
-		if _, ok := w.sees(e); ok {
-			w.pending.Add(1)
-			w.nudge()
+		if _, ok := w.sees(e); !ok {
+			continue
 		}
+		if w.pending.Add(1) > int64(h.limits.Pending) {
+			h.mute(w) // it hears so when it comes back
+		}
+		w.nudge()
 	}
 }

@@ -17,7 +17,10 @@ func (f *file) Attr(ctx context.Context) (a tree.Attr, err error) {
 		}
 		return err
 	})
-	return a, err
+	if err != nil {
+		return tree.Attr{}, err
+	}
+	return a, nil
 }
 
 // Walk implements tree.File.
@@ -48,13 +51,16 @@ func (f *file) ReadDir(ctx context.Context, after string, max int) (out []tree.D
 		if !n.isDir() {
 			return r.err(api.NotDir, "", "it is no directory")
 		}
-		if err := r.allow(&n.inode, "", mayRead); err != nil {
+		if err := r.allow(&n.inode, "", tree.MayRead); err != nil {
 			return err
 		}
 		out = n.page(after, max)
 		return nil
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // page lists up to max entries behind the name after.
@@ -121,7 +127,10 @@ func (f *file) Put(ctx context.Context, name string, p tree.Put) (a tree.Attr, e
 			return opKeys, size
 		},
 	})
-	return a, err
+	if err != nil {
+		return tree.Attr{}, err // it may have been staged, but not be there
+	}
+	return a, nil
 }
 
 // checkPutNew is checkNew for a put, which may leave out what is only for new
@@ -190,7 +199,10 @@ func (f *file) setAttr(ctx context.Context, a tree.SetAttr, find func(*stage, ui
 		},
 		weigh: func(s *stage) (int, int) { return opKeys, s.weight(f.id, a.Size) },
 	})
-	return out, err
+	if err != nil {
+		return tree.Attr{}, err
+	}
+	return out, nil
 }
 
 // weight bounds the bytes of a change of a file's content or attributes.
@@ -214,8 +226,7 @@ func (s *stage) attr(in *inode) tree.Attr {
 	return a
 }
 
-// Get gives attributes and content of one version in one step: of more than max
-// bytes no content. The caller does not change the bytes.
+// Get implements tree.Getter. The bytes are the tree's own.
 func (f *file) Get(ctx context.Context, max int) (a tree.Attr, data []byte, err error) {
 	r := f.req("get")
 	err = f.term.read(ctx, func(st *state) error {
@@ -226,7 +237,7 @@ func (f *file) Get(ctx context.Context, max int) (a tree.Attr, data []byte, err 
 		if err := mayBeOpened(r, &n.inode); err != nil {
 			return err
 		}
-		if err := r.allow(&n.inode, "", mayRead); err != nil {
+		if err := r.allow(&n.inode, "", tree.MayRead); err != nil {
 			return err
 		}
 		if a = n.attr(); len(n.Data) <= max {
@@ -234,5 +245,18 @@ func (f *file) Get(ctx context.Context, max int) (a tree.Attr, data []byte, err 
 		}
 		return nil
 	})
-	return a, data, err
+	if err != nil {
+		return tree.Attr{}, nil, err // what was read may be old
+	}
+	return a, data, nil
+}
+
+// Space implements tree.Spacer: what is left of the realm's quota.
+func (f *file) Space(ctx context.Context) (out tree.Space, err error) {
+	err = f.term.read(ctx, func(st *state) error {
+		l := f.term.limits
+		out = tree.Space{Bytes: l.Bytes, FreeBytes: max(0, l.Bytes-st.bytes), Files: l.Files, FreeFiles: max(0, l.Files-st.files)}
+		return nil
+	})
+	return out, err
 }

@@ -14,6 +14,8 @@ type realmFS struct{ term *term }
 var (
 	_ tree.FS     = (*realmFS)(nil)
 	_ tree.File   = (*file)(nil)
+	_ tree.Getter = (*file)(nil)
+	_ tree.Spacer = (*file)(nil)
 	_ tree.Handle = (*handle)(nil)
 	_ tree.Attrs  = (*handle)(nil)
 )
@@ -91,7 +93,7 @@ func (f *file) step(r *req, st *state, name string) error {
 	if !n.isDir() {
 		return r.err(api.NotDir, "", "it is no directory")
 	}
-	if err := r.allow(&n.inode, "", mayEnter); err != nil {
+	if err := r.allow(&n.inode, "", tree.MaySearch); err != nil {
 		return err
 	}
 	k := n.kid(name)

@@ -80,7 +80,7 @@ func (f *file) mayOpen(r *req, st *state, m tree.OpenMode) (*node, error) {
 		return nil, err
 	}
 	if m.Read {
-		if err := r.allow(&n.inode, "", mayRead); err != nil {
+		if err := r.allow(&n.inode, "", tree.MayRead); err != nil {
 			return nil, err
 		}
 	}
@@ -182,7 +182,10 @@ func (h *handle) Attr(ctx context.Context) (a tree.Attr, err error) {
 		}
 		return nil
 	})
-	return a, err
+	if err != nil {
+		return tree.Attr{}, err
+	}
+	return a, nil
 }
 
 // SetAttr implements tree.Attrs.

@@ -20,7 +20,10 @@ func (fs *realmFS) Grant(ctx context.Context, c api.Caller, ttl time.Duration) (
 		return "", r.err(api.Invalid, "", "a lease of %v; it lives from %v to %v without a renewal", ttl, minLease, maxLease)
 	}
 	id := newLeaseID()
-	return id, fs.term.do(ctx, &change{req: r, fn: func(s *stage) error { return s.grant(r, id, ttl) }})
+	if err := fs.term.do(ctx, &change{req: r, fn: func(s *stage) error { return s.grant(r, id, ttl) }}); err != nil {
+		return "", err
+	}
+	return id, nil
 }
 
 // Renew implements tree.Leases.

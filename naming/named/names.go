@@ -62,20 +62,7 @@ func show(s string) string {
 	}, s)
 }
 
-// checkName refuses what can be no entry's name.
-func (r *req) checkName(name string) error {
-	switch {
-	case name == "" || name == "." || name == "..":
-		return r.err(api.Invalid, name, "%q is no name of an entry", name)
-	case len(name) > tree.MaxName:
-		return r.err(api.TooLarge, name, "a name of %d bytes; at most %d", len(name), tree.MaxName)
-	case strings.ContainsAny(name, "/\x00"):
-		return r.err(api.Invalid, name, "a name holds neither / nor NUL")
-	case !utf8.ValidString(name):
-		return r.err(api.Invalid, name, "a name must be valid UTF-8")
-	}
-	return nil
-}
+func (r *req) checkName(name string) error { return tree.CheckName(r.op, name) }
 
 // checkNewName is for names that are about to be given.
 func (r *req) checkNewName(name string) error {

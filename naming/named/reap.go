@@ -76,7 +76,7 @@ func (t *term) reapLoop(ctx context.Context) {
 			return
 		}
 		if delay > stalled {
-			t.extendLeases(delay)
+			t.refreshLeases()
 		}
 	}
 }
@@ -104,12 +104,14 @@ func (t *term) expired() (wait time.Duration, out []string) {
 	return time.Hour, out
 }
 
-// extendLeases makes up for time in which nobody could renew.
-func (t *term) extendLeases(by time.Duration) {
+// refreshLeases gives every lease its full time, after one in which nobody could
+// renew.
+func (t *term) refreshLeases() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	now := t.now()
 	for _, l := range t.st.leases {
-		l.deadline += by
+		l.deadline = max(l.deadline, now+l.ttl)
 	}
 }
 

@@ -34,10 +34,9 @@ type term struct {
 	reap    reaper
 
 	// Of the committer alone.
-	logRev      int64  // mod revision of the log key
-	seq         uint64 // of the last transaction
-	reserved    uint64 // end of the block of file ids
-	unsettledAt time.Duration
+	logRev   int64  // mod revision of the log key
+	seq      uint64 // of the last transaction
+	reserved uint64 // end of the block of file ids
 
 	ended   chan struct{}
 	endOnce sync.Once
@@ -70,7 +69,9 @@ func (t *term) run() {
 		defer t.wg.Done()
 		select {
 		case <-t.sess.ctx.Done():
-			t.end("this node's lease in etcd was lost")
+			if !t.cfg.hooks.serveStale && !t.cfg.hooks.noFence {
+				t.end("this node's lease in etcd was lost")
+			}
 		case <-t.ended:
 		}
 	}()
@@ -115,7 +116,7 @@ func (t *term) valid() error {
 func (t *term) settled(ctx context.Context) error {
 	for {
 		c := t.unsettled.Load()
-		if c == nil {
+		if c == nil || t.cfg.hooks.serveStale {
 			return nil
 		}
 		select {

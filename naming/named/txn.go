@@ -131,16 +131,15 @@ func refusal(err error) error {
 func (t *term) unsettle() {
 	if t.unsettled.Load() == nil {
 		c := make(chan struct{})
-		t.unsettledAt = t.now()
 		t.unsettled.Store(&c)
 	}
 }
 
-// settleDown lets answers go again. Leases could not be renewed meanwhile.
+// settleDown lets answers go again.
 func (t *term) settleDown() {
 	if c := t.unsettled.Swap(nil); c != nil {
 		close(*c)
-		t.extendLeases(t.now() - t.unsettledAt + t.cfg.attempt())
+		t.refreshLeases()
 	}
 }
 

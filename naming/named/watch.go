@@ -24,22 +24,19 @@ func (f *file) Watch(ctx context.Context, version uint64, fn func(at uint64, ev 
 	if err := t.register(ctx, r, w, version); err != nil {
 		return err
 	}
-	defer func() {
-		t.mu.Lock()
-		t.hub.remove(w)
-		t.mu.Unlock()
-	}()
+	defer t.unwatch(w)
 	return t.follow(ctx, r, w, version == 0, fn)
 }
 
 // register makes w known and checks that it misses nothing from its version on.
 func (t *term) register(ctx context.Context, r *req, w *watcher, version uint64) error {
-	return t.update(ctx, func(st *state) error {
+	added := false
+	err := t.update(ctx, func(st *state) (err error) {
 		n := st.nodes[w.id]
 		if n == nil {
 			return r.err(api.NotFound, "", "it was removed")
 		}
-		if err := r.allow(&n.inode, "", mayRead); err != nil {
+		if err := r.allow(&n.inode, "", tree.MayRead); err != nil {
 			return err
 		}
 		w.dir = n.isDir()
@@ -52,8 +49,20 @@ func (t *term) register(ctx context.Context, r *req, w *watcher, version uint64)
 			return r.err(api.TooOld, "", "version %d is ahead of the tree, which is at %d; list again", version, st.version)
 		}
 		w.from = st.version
-		return t.hub.add(w)
+		err = t.hub.add(w)
+		added = err == nil
+		return err
 	})
+	if err != nil && added { // the term's lease has run out meanwhile
+		t.unwatch(w)
+	}
+	return err
+}
+
+func (t *term) unwatch(w *watcher) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.hub.remove(w)
 }
 
 // follow tells fn what happens until something ends it.
