@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -89,10 +90,13 @@ func landlock() api.Check {
 }
 
 func appArmor() api.Check {
-	if lsm.AppArmorEnabled() {
-		return ok("apparmor", "enabled")
+	if !lsm.AppArmorEnabled() {
+		return ok("apparmor", "not in this kernel; Landlock does its part")
 	}
-	return ok("apparmor", "not in this kernel; Landlock does its part")
+	if _, err := exec.LookPath("apparmor_parser"); err != nil {
+		return warn("apparmor", "apt-get install apparmor", "on, but there is no apparmor_parser to load the profile with")
+	}
+	return ok("apparmor", "enabled")
 }
 
 func notify() api.Check {

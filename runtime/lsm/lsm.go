@@ -18,6 +18,7 @@ import (
 type Layers struct {
 	LandlockABI int    // 0 is none
 	AppArmor    string // the loaded profile's name; "" is none
+	Note        string // why AppArmor is not used although it is on
 }
 
 // None reports that nothing but namespaces and the call filter would hold.
@@ -90,44 +91,62 @@ func AppArmorEnabled() bool {
 const profileName = "sigma-proc"
 
 // profile is what a slot enters before no_new_privs; PID 1 and every proc of
-// the slot run under it. Paths are those inside the jail.
-const profile = `#include <tunables/global>
-profile ` + profileName + ` flags=(attach_disconnected) {
-  deny capability,
-  deny network,
-  deny mount,
-  deny umount,
-  deny pivot_root,
-  deny ptrace,
+// the slot run under it. Paths are those inside the jail; /null is the host's
+// /dev/null, descriptor 0, whose mount is out of sight. What is not allowed is
+// denied; the network rules are for sockets that sigmad hands over, since no proc
+// can make one (seccomp). It includes nothing, so that what it says is all here.
+const profile = `profile ` + profileName + ` flags=(attach_disconnected) {
+  network unix,
+  network inet stream,
+  network inet6 stream,
+  unix (send, receive, getattr, getopt, setopt, shutdown),
   signal (send, receive) peer=` + profileName + `,
   signal (receive) peer=unconfined,
-  unix (send, receive),
   /mnt/binfs/** mrix,
   /etc/** r,
   /dev/null rw,
+  /null r,
   /dev/zero r,
   /dev/urandom r,
   / r,
   /*/ r,
   owner /proc/** r,
+  deny capability,
+  deny mount,
+  deny umount,
+  deny pivot_root,
+  deny ptrace,
   deny /proc/*/mem rwx,
   deny /proc/*/ns/** r,
   deny /proc/*/net/** r,
 }
 `
 
-// Setup detects what there is and loads the AppArmor profile where AppArmor
-// is on.
+// Setup detects what there is and loads the AppArmor profile where AppArmor is
+// on. Where that fails, Landlock alone has to do; without is an error.
 func Setup() (Layers, error) {
 	l := Layers{LandlockABI: LandlockABI()}
 	if !AppArmorEnabled() {
 		return l, nil
 	}
-	cmd := exec.Command("apparmor_parser", "--replace", "--skip-cache")
+	err := load()
+	if err == nil {
+		l.AppArmor = profileName
+	} else if l.LandlockABI > 0 {
+		l.Note, err = err.Error(), nil
+	}
+	return l, err
+}
+
+func load() error {
+	parser, err := exec.LookPath("apparmor_parser")
+	if err != nil {
+		return fmt.Errorf("lsm: AppArmor is on, but there is no apparmor_parser to load the profile with (Debian: apt-get install apparmor)")
+	}
+	cmd := exec.Command(parser, "--replace", "--skip-cache")
 	cmd.Stdin = strings.NewReader(profile)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return l, fmt.Errorf("lsm: AppArmor is on but its profile does not load (install apparmor): %w: %s", err, strings.TrimSpace(string(out)))
+		return fmt.Errorf("lsm: AppArmor is on, but its profile does not load: %w: %s", err, strings.TrimSpace(string(out)))
 	}
-	l.AppArmor = profileName
-	return l, nil
+	return nil
 }

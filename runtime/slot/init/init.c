@@ -243,12 +243,14 @@ static void limits(void) {
 		must(S_RLIMIT, sys4(SYS_prlimit64, 0, zero[i], &l, 0));
 }
 
-/* enter changes to an AppArmor profile through attr/current, opened while the
- * host's /proc was still in sight. The profile forbids what set-up needs, and
- * no_new_privs forbids the change: it has to be just between them. */
-static void enter(i64 attr, char *profile) {
+/* enter changes to an AppArmor profile. The profile forbids what set-up needs,
+ * and no_new_privs forbids the change: it has to be just between them. And the
+ * kernel refuses the write to who has other credentials than the opener had. */
+static void enter(char *profile) {
 	static char line[128] = "changeprofile ";
 	u32 n = 14;
+	i64 attr = sys4(SYS_openat, AT_FDCWD, "/proc/self/attr/apparmor/current", O_WRONLY | O_CLOEXEC, 0);
+	if (attr < 0) attr = must(S_APPARMOR, sys4(SYS_openat, AT_FDCWD, "/proc/self/attr/current", O_WRONLY | O_CLOEXEC, 0));
 	for (; *profile && n < sizeof line; profile++) line[n++] = *profile;
 	must(S_APPARMOR, sys3(SYS_write, attr, line, n));
 	sys1(SYS_close, attr);
@@ -319,13 +321,10 @@ __attribute__((used)) void init_main(void) {
 	sys1(SYS_close, fds[1]);
 	must(S_UNSHARE, sys1(SYS_unshare, CLONE_NEWNS | CLONE_NEWCGROUP));
 	must(S_HOST, sys2(SYS_sethostname, "sigma", 5));
-	i64 attr = -1;
-	if (*profile)
-		attr = must(S_APPARMOR, sys4(SYS_openat, AT_FDCWD, "/proc/self/attr/current", O_WRONLY | O_CLOEXEC, 0));
 	jail(binfs, template);
 	limits();
 	become(c->uid);
-	if (*profile) enter(attr, profile);
+	if (*profile) enter(profile);
 	must(S_NNP, sys5(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 	landlock(c);
 	i64 lis = must(S_OUTER, sys3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &filter));
