@@ -57,6 +57,22 @@ type Maker struct {
 	uids []uint32 // free
 }
 
+// Descriptors of sigmad: what it has without slots, at most, and for each of
+// them, its proc's channel included.
+const (
+	baseFDs = 512
+	slotFDs = 10
+)
+
+// MaxSlots is how many slots sigmad's limit of open files allows.
+func MaxSlots() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 1
+	}
+	return max(1, int(min(limit.Cur, 1<<20)-baseFDs)/slotFDs)
+}
+
 // NewMaker puts PID 1's program where it can be exec'ed.
 func NewMaker(cfg Config) (*Maker, error) {
 	var limit unix.Rlimit

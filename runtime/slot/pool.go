@@ -13,7 +13,7 @@ import (
 // PoolConfig bounds a node's slots.
 type PoolConfig struct {
 	Warm   int           // slots of a busy realm that take turns, beyond those in long use; default 3
-	Max    int           // slots of the node in all; default 1024
+	Max    int           // slots of the node in all; default 1024. A realm has three quarters at most
 	Idle   time.Duration // an unused slot goes after this; default 60 s
 	Logger *slog.Logger
 }
@@ -49,6 +49,7 @@ type slots struct {
 	idle    []parked // oldest first: the one that rested longest is surely ready
 	waiters []func(*Slot, error)
 	making  bool
+	made    chan struct{} // closed when the goroutine that makes slots has ended
 }
 
 type parked struct {
@@ -149,13 +150,38 @@ func (p *Pool) growLocked(k kind, g *slots) {
 	if g.making {
 		return
 	}
-	g.making = true
+	g.making, g.made = true, make(chan struct{})
 	p.wg.Add(1)
-	go p.make(k, g)
+	go p.make(k, g, g.made)
 }
 
-func (p *Pool) make(k kind, g *slots) {
+// roomLocked reports whether another slot may be made for k. Where the node has
+// all it may have, the one that rested longest goes, whoever's it is.
+func (p *Pool) roomLocked(k kind, g *slots) bool {
+	if len(g.all) >= p.wantLocked(g) || p.countLocked(k.realm) >= p.cfg.Max-p.cfg.Max/4 {
+		return false
+	}
+	if p.total < p.cfg.Max {
+		return true
+	}
+	var oldest *slots
+	for _, o := range p.kinds {
+		if len(o.idle) > 0 && (oldest == nil || o.idle[0].since.Before(oldest.idle[0].since)) {
+			oldest = o
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	s := oldest.idle[0].s
+	oldest.idle = oldest.idle[1:]
+	p.dropLocked(oldest, s)
+	return true
+}
+
+func (p *Pool) make(k kind, g *slots, made chan struct{}) {
 	defer p.wg.Done()
+	defer close(made)
 	for {
 		p.mu.Lock()
 		if p.closed || len(g.waiters) == 0 {
@@ -163,8 +189,7 @@ func (p *Pool) make(k kind, g *slots) {
 			p.mu.Unlock()
 			return
 		}
-		want := p.wantLocked(g)
-		if len(g.all) >= want || p.total >= p.cfg.Max {
+		if !p.roomLocked(k, g) {
 			p.mu.Unlock()
 			select {
 			case <-p.done.Done():
@@ -242,6 +267,7 @@ func (p *Pool) Rebuild(b Binfs) {
 func (p *Pool) RemoveRealm(realm string) {
 	p.mu.Lock()
 	var gone []*Slot
+	var made []chan struct{}
 	var waiters []func(*Slot, error)
 	for _, class := range []cgroup.Class{cgroup.BE, cgroup.LC} {
 		k := kind{realm, class}
@@ -253,6 +279,9 @@ func (p *Pool) RemoveRealm(realm string) {
 			}
 			waiters = append(waiters, g.waiters...)
 			g.waiters = nil
+			if g.making {
+				made = append(made, g.made)
+			}
 		}
 	}
 	p.mu.Unlock()
@@ -262,12 +291,19 @@ func (p *Pool) RemoveRealm(realm string) {
 	for _, s := range gone {
 		<-s.Gone()
 	}
+	for _, m := range made {
+		<-m
+	}
 }
 
 // Count returns the slots of a realm, idle and busy.
 func (p *Pool) Count(realm string) (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.countLocked(realm)
+}
+
+func (p *Pool) countLocked(realm string) (n int) {
 	for k, g := range p.kinds {
 		if k.realm == realm {
 			n += len(g.all)
