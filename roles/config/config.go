@@ -50,7 +50,7 @@ type Config struct {
 	UIDCount   int64    `json:"uid-count" help:"how many uids the σcontainers may use"`
 	CgroupRoot string   `json:"cgroup-root" help:"cgroup that the nodes of a machine share"`
 	SlotsWarm  int      `json:"slots-warm" help:"σcontainers that take turns in a busy realm (default: cores + 1; more only cost cache)"`
-	MaxProcs   int      `json:"max-procs" help:"σcontainers of this node in all"`
+	MaxProcs   int      `json:"max-procs" help:"σcontainers of this node in all; a realm has three quarters at most"`
 	QosDevice  string   `json:"qos-device" help:"network device on which latency-critical procs' packets go first; empty is none"`
 	QosRate    int64    `json:"qos-rate" help:"what that device can send, bits/s"`
 	Deny       []string `json:"deny" help:"address ranges of the provider that procs may not dial, beside private ones and this machine's"`
@@ -63,7 +63,7 @@ func Default() Config {
 	return Config{
 		Name: "sigma", Roles: []string{"node", "named"}, Metrics: "127.0.0.1:9470", LogLevel: "info",
 		LogRate: 8 << 20, LogBytes: 64 << 20, UIDBase: 1_900_000_000, UIDCount: 16384, CgroupRoot: "sigma",
-		MaxProcs: 1024, NoticeMS: 3000,
+		MaxProcs: 1536, NoticeMS: 3000,
 	}
 }
 
