@@ -37,6 +37,9 @@ func startNode(ctx context.Context, s *System) (_ func(context.Context) error, e
 	if err != nil {
 		return nil, err
 	}
+	if layers.Note != "" {
+		log.Warn("procs are held by Landlock, without AppArmor", "why", layers.Note)
+	}
 	if layers.None() && !s.Config.Insecure {
 		return nil, errors.New("this kernel has neither Landlock (Linux 5.13, lsm=…,landlock) nor AppArmor; procs would be held by namespaces and seccomp alone: boot with one of them, or accept that with --insecure")
 	}
@@ -77,7 +80,11 @@ func startNode(ctx context.Context, s *System) (_ func(context.Context) error, e
 		return nil, err
 	}
 	undo.add(maker.Close)
-	pool := slot.NewPool(slot.PoolConfig{Warm: s.Config.SlotsWarm, Max: s.Config.MaxProcs, Logger: log}, maker, m.current)
+	most := min(s.Config.MaxProcs, slot.MaxSlots())
+	if most < s.Config.MaxProcs {
+		log.Warn("the hard limit of open files allows fewer σcontainers than max-procs", "allowed", most, "max-procs", s.Config.MaxProcs)
+	}
+	pool := slot.NewPool(slot.PoolConfig{Warm: s.Config.SlotsWarm, Max: most, Logger: log}, maker, m.current)
 	undo.add(func() error { pool.Close(); return nil })
 	m.lost(pool.Rebuild)
 
