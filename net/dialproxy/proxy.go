@@ -12,7 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sigmaos/api"
+	"sigmaos/internal/clock"
 	"sigmaos/net/control"
+	"sigmaos/net/port/quiet"
 )
 
 // Nodes is how a proxy reaches those of other nodes.
@@ -58,6 +60,7 @@ type Config struct {
 type Proxy struct {
 	cfg  Config
 	log  *slog.Logger
+	loud *slog.Logger // of what strangers can make happen
 	keys *keys
 	ctx  context.Context // of services
 	stop context.CancelFunc
@@ -83,7 +86,7 @@ func New(cfg Config) *Proxy {
 	cfg.Limits.fill()
 	ctx, stop := context.WithCancel(context.Background())
 	return &Proxy{
-		cfg: cfg, log: cfg.Logger, keys: newKeys(), ctx: ctx, stop: stop, step: stepTime, sweep: sweepAt,
+		cfg: cfg, log: cfg.Logger, loud: quiet.New(cfg.Logger, clock.Real()), keys: newKeys(), ctx: ctx, stop: stop, step: stepTime, sweep: sweepAt,
 		endpoints: make(map[api.EndpointID]*endpoint), procs: make(map[api.ProcID]map[*endpoint]bool),
 		realms: make(map[string]*quota), services: make(map[string]Service), users: make(map[api.ProcID]string),
 	}

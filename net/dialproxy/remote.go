@@ -151,7 +151,7 @@ func (p *Proxy) ServeSetup(conn *net.TCPConn) {
 	case s.to != p.cfg.Node || s.toBoot != p.cfg.Boot || k == nil:
 		p.deny(conn, nil, s.counter, staleKey)
 	case !verify(k.key, b), !k.fresh(s.counter):
-		p.log.Warn("a set-up of a connection was forged or replayed", "from", conn.RemoteAddr())
+		p.loud.Warn("a set-up of a connection was forged or replayed", "from", conn.RemoteAddr())
 		p.deny(conn, nil, s.counter, badSetup)
 	default:
 		if p.cfg.Nodes != nil {
@@ -216,7 +216,7 @@ func (p *Proxy) handOver(conn *net.TCPConn, key []byte, s setup, e *endpoint) {
 	}
 	fd, err := dup(conn)
 	if err != nil {
-		p.log.Warn("no descriptor for a connection from another node", "err", err)
+		p.loud.Warn("no descriptor for a connection from another node", "err", err)
 		p.deny(conn, key, s.counter, busy)
 		return
 	}

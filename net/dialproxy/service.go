@@ -113,5 +113,8 @@ func (p *Proxy) Bring(ctx context.Context, c api.Caller, t api.Target, fd int) (
 	if e == nil {
 		return errRefused
 	}
+	if prio := p.cfg.Priority[e.owner.Class&1]; prio != 0 {
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY, prio)
+	}
 	return e.offer(control.Passed{FD: fd, Peer: peerOf(c, t.Endpoint)})
 }
