@@ -9,7 +9,7 @@
 //
 // Everything that a stranger can do is bounded: connections in all and for each
 // address, and the time until the token was checked. Who shows wrong tokens waits
-// for the answer.
+// for the answer. Of those who are known, each realm has so many connections.
 package gateway
 
 import (
@@ -17,7 +17,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -28,20 +27,16 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/api/wire"
+	"sigmaos/internal/clock"
 	"sigmaos/net/control"
+	"sigmaos/net/port/quiet"
 )
 
 // ALPN is the protocol of a gateway's TLS.
 const ALPN = "sigma/1"
 
-const (
-	authTime   = 10 * time.Second
-	wrongDelay = time.Second // before a wrong token is told
-	maxClients = 4096
-	maxStrange = 256
-)
-
-// Config of a Gateway.
+// Config of a Gateway; 0 is the default. D is the process's limit of
+// descriptors, of which a client that is relayed needs two.
 type Config struct {
 	Addr string
 	TLS  *tls.Config // who we are
@@ -51,6 +46,46 @@ type Config struct {
 	Handler   control.Handler
 	Endpoints control.Endpoints
 	Logger    *slog.Logger
+
+	AuthTime   time.Duration // until a token must be there, and for a dial; default 10 s
+	WrongDelay time.Duration // before a wrong token is told; default 1 s
+	// A client whose proc has said all may be silent for so long (default 5 min),
+	// and send for so long after it is gone (default 5 s).
+	Quiet, Linger time.Duration
+	// Connections without a token: in all, by default 256 or D/32; of an address
+	// (of IPv6: its /64), an eighth.
+	Strangers, StrangersEach int
+	// Connections with one: in all, by default 4,096 or D/8; of a realm, a quarter.
+	Clients, ClientsEach int
+}
+
+func (c *Config) fill() {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = max(d, 1)
+		}
+	}
+	last := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	last(&c.AuthTime, 10*time.Second)
+	last(&c.WrongDelay, time.Second)
+	last(&c.Quiet, 5*time.Minute)
+	last(&c.Linger, 5*time.Second)
+	fds := descriptors()
+	def(&c.Strangers, min(256, fds/32))
+	def(&c.StrangersEach, c.Strangers/8)
+	def(&c.Clients, min(4096, fds/8))
+	def(&c.ClientsEach, c.Clients/4)
+}
+
+// descriptors is how many this process may have.
+func descriptors() int {
+	var r unix.Rlimit
+	unix.Getrlimit(unix.RLIMIT_NOFILE, &r)
+	return int(min(r.Cur, 1<<30))
 }
 
 // Gateway serves clients outside.
@@ -60,8 +95,8 @@ type Gateway struct {
 	ctx     context.Context
 	stop    context.CancelFunc
 	wg      sync.WaitGroup
-	clients chan struct{}
-	strange chan struct{}
+	strange *crowd // by address
+	clients *crowd // by realm
 }
 
 // Listen starts a gateway.
@@ -70,7 +105,9 @@ func Listen(cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w (choose another address with --gateway, or \"off\")", err)
 	}
-	g := &Gateway{cfg: cfg, lis: lis, clients: make(chan struct{}, maxClients), strange: make(chan struct{}, maxStrange)}
+	cfg.fill()
+	cfg.Logger = quiet.New(cfg.Logger, clock.Real()) // strangers make it write
+	g := &Gateway{cfg: cfg, lis: lis, strange: newCrowd(cfg.Strangers, cfg.StrangersEach), clients: newCrowd(cfg.Clients, cfg.ClientsEach)}
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	g.wg.Add(1)
 	go g.accept()
@@ -100,44 +137,39 @@ func (g *Gateway) accept() {
 			time.Sleep(20 * time.Millisecond) // out of descriptors: do not spin
 			continue
 		}
-		select {
-		case g.strange <- struct{}{}:
-		default:
+		from := addressOf(c)
+		if !g.strange.enter(from) {
 			c.Close()
 			continue
 		}
 		g.wg.Add(1)
 		go func() {
 			defer g.wg.Done()
-			g.serve(c)
+			g.serve(c, from)
 		}()
 	}
 }
 
 // serve finds out who a client is and what it wants.
-func (g *Gateway) serve(raw net.Conn) {
+func (g *Gateway) serve(raw net.Conn, from string) {
 	conn := tls.Server(raw, g.cfg.TLS)
 	defer conn.Close()
 	stop := context.AfterFunc(g.ctx, func() { raw.Close() })
 	defer stop()
-	conn.SetDeadline(time.Now().Add(authTime))
+	conn.SetDeadline(time.Now().Add(g.cfg.AuthTime))
 	r := wire.NewReader(conn)
-	caller, err := g.authenticate(conn, r)
-	<-g.strange
+	caller, err := g.admit(conn, r)
+	g.strange.leave(from)
 	if err != nil {
 		return
 	}
-	select {
-	case g.clients <- struct{}{}:
-		defer func() { <-g.clients }()
-	default:
-		return
-	}
+	defer g.clients.leave(caller.Realm)
+	// Who is known may be silent: a program asks when it wants to.
+	conn.SetDeadline(time.Time{})
 	f, err := r.Read()
 	if err != nil {
 		return
 	}
-	conn.SetDeadline(time.Time{})
 	if f.Type == wire.TDial {
 		g.dial(conn, r, f, caller)
 		return
@@ -151,29 +183,44 @@ func (g *Gateway) serve(raw net.Conn) {
 	}
 }
 
-func (g *Gateway) authenticate(conn net.Conn, r *wire.Reader) (api.Caller, error) {
+// admit makes a stranger a client of its realm and tells it so.
+func (g *Gateway) admit(conn *tls.Conn, r *wire.Reader) (api.Caller, error) {
 	f, err := r.Read()
 	if err != nil {
 		return api.Caller{}, err
 	}
+	caller, err := g.authenticate(f)
+	if err == nil && !g.clients.enter(caller.Realm) {
+		err = api.E(api.Busy, "connect", "", "the realm, or all together, have their connections with this gateway; close some, or use another")
+	}
+	if err != nil {
+		answer(conn, f, wire.FlagReply|wire.FlagError, wire.EncodeError(api.AsError("connect", err)))
+		return caller, err
+	}
+	caller.Node, caller.Address = g.cfg.Node, conn.RemoteAddr().String()
+	if err = answer(conn, f, wire.FlagReply, nil); err != nil {
+		g.clients.leave(caller.Realm)
+	}
+	return caller, err
+}
+
+// authenticate checks the token of a first frame.
+func (g *Gateway) authenticate(f wire.Frame) (caller api.Caller, err error) {
 	t, err := wire.DecodeTarget(f.Payload)
 	if err == nil && f.Type != wire.TAuth {
 		err = errors.New("the first frame must show a token")
 	}
-	var caller api.Caller
 	if err == nil {
 		caller, err = g.cfg.Check(t.ID)
 	}
 	if err != nil {
 		select {
-		case <-time.After(wrongDelay):
+		case <-time.After(g.cfg.WrongDelay):
 		case <-g.ctx.Done():
 		}
-		answer(conn, f, wire.FlagReply|wire.FlagError, wire.EncodeError(api.E(api.Denied, "connect", "", "%v", err)))
-		return caller, err
+		return caller, api.E(api.Denied, "connect", "", "%v", err)
 	}
-	caller.Node, caller.Address = g.cfg.Node, conn.RemoteAddr().String()
-	return caller, answer(conn, f, wire.FlagReply, nil)
+	return caller, nil
 }
 
 func answer(conn net.Conn, f wire.Frame, flags uint16, p []byte) error {
@@ -189,7 +236,7 @@ func (g *Gateway) dial(conn *tls.Conn, r *wire.Reader, f wire.Frame, c api.Calle
 	}
 	var p control.Passed
 	if err == nil {
-		ctx, cancel := context.WithTimeout(g.ctx, authTime)
+		ctx, cancel := context.WithTimeout(g.ctx, g.cfg.AuthTime)
 		p, err = g.cfg.Endpoints.Dial(ctx, c, t)
 		cancel()
 	}
@@ -197,36 +244,14 @@ func (g *Gateway) dial(conn *tls.Conn, r *wire.Reader, f wire.Frame, c api.Calle
 		answer(conn, f, wire.FlagReply|wire.FlagError, wire.EncodeError(api.AsError("dial", err)))
 		return
 	}
-	out := os.NewFile(uintptr(p.FD), "relay")
-	defer out.Close()
+	proc := os.NewFile(uintptr(p.FD), "relay")
+	defer proc.Close()
+	conn.SetWriteDeadline(time.Now().Add(g.cfg.AuthTime))
 	if answer(conn, f, wire.FlagReply, wire.EncodePeer(p.Peer)) != nil {
 		return
 	}
-	stop := context.AfterFunc(g.ctx, func() { out.Close() })
-	defer stop()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if _, err := out.Write(r.Rest()); err == nil {
-			io.Copy(out, conn)
-		}
-		shutdown(out)
-	}()
-	io.Copy(conn, out)
-	conn.CloseWrite()
-	select {
-	case <-done:
-	case <-time.After(time.Minute): // a client that neither sends nor closes
-		conn.Close()
-		<-done
-	}
-}
-
-// shutdown tells a proc that its client has said all.
-func shutdown(f *os.File) {
-	if rc, err := f.SyscallConn(); err == nil {
-		rc.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_WR) })
-	}
+	conn.SetWriteDeadline(time.Time{})
+	relay(g.ctx, conn, r.Rest(), proc, patience{g.cfg.Quiet, g.cfg.Linger})
 }
 
 // resumed reads what was read before, then the connection.

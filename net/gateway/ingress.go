@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -16,7 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sigmaos/api"
+	"sigmaos/internal/clock"
 	"sigmaos/net/control"
+	"sigmaos/net/port/quiet"
 )
 
 // IngressConfig of one address at which load-balancers deliver connections for
@@ -32,6 +33,9 @@ type IngressConfig struct {
 	// Unsupported says that it is on another.
 	Bring  func(ctx context.Context, c api.Caller, t api.Target, fd int) error
 	Logger *slog.Logger
+
+	HeaderTime time.Duration // until the PROXY header must be there; default 10 s
+	Open       int           // connections without a header, or relayed; default 4,096 or an eighth of the descriptors
 }
 
 // Ingress takes connections from load-balancers.
@@ -41,7 +45,7 @@ type Ingress struct {
 	ctx  context.Context
 	stop context.CancelFunc
 	wg   sync.WaitGroup
-	open chan struct{}
+	open *crowd
 }
 
 // ParseIngress reads ADDR=REALM:TARGET, where TARGET is a path or an endpoint.
@@ -65,7 +69,14 @@ func ListenIngress(cfg IngressConfig) (*Ingress, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ingress: %w", err)
 	}
-	i := &Ingress{cfg: cfg, lis: lis, open: make(chan struct{}, maxClients)}
+	if cfg.HeaderTime == 0 {
+		cfg.HeaderTime = 10 * time.Second
+	}
+	if cfg.Open == 0 {
+		cfg.Open = max(1, min(4096, descriptors()/8))
+	}
+	cfg.Logger = quiet.New(cfg.Logger, clock.Real()) // strangers make it write
+	i := &Ingress{cfg: cfg, lis: lis, open: newCrowd(cfg.Open, cfg.Open)}
 	i.ctx, i.stop = context.WithCancel(context.Background())
 	i.wg.Add(1)
 	go i.accept()
@@ -100,16 +111,14 @@ func (i *Ingress) accept() {
 			c.Close()
 			continue
 		}
-		select {
-		case i.open <- struct{}{}:
-		default:
+		if !i.open.enter("") {
 			c.Close()
 			continue
 		}
 		i.wg.Add(1)
 		go func() {
 			defer i.wg.Done()
-			defer func() { <-i.open }()
+			defer i.open.leave("")
 			i.serve(c.(*net.TCPConn))
 		}()
 	}
@@ -127,7 +136,7 @@ func contains(list []netip.Prefix, a netip.Addr) bool {
 // serve reads the header, and not one byte more, and hands the connection on.
 func (i *Ingress) serve(c *net.TCPConn) {
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(authTime))
+	c.SetDeadline(time.Now().Add(i.cfg.HeaderTime))
 	client, ok, err := readProxy(c)
 	if err != nil || !ok {
 		return
@@ -148,7 +157,7 @@ func (i *Ingress) serve(c *net.TCPConn) {
 	if err != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(i.ctx, authTime)
+	ctx, cancel := context.WithTimeout(i.ctx, i.cfg.HeaderTime)
 	defer cancel()
 	err = i.cfg.Bring(ctx, caller, i.cfg.Target, fd)
 	if api.KindOf(err) != api.Unsupported {
@@ -162,23 +171,7 @@ func (i *Ingress) serve(c *net.TCPConn) {
 		i.cfg.Logger.Debug("ingress", "err", err)
 		return
 	}
-	i.relay(c, p.FD)
-}
-
-// relay connects with a listener of another node.
-func (i *Ingress) relay(c *net.TCPConn, fd int) {
-	out := os.NewFile(uintptr(fd), "relay")
-	defer out.Close()
-	stop := context.AfterFunc(i.ctx, func() { c.Close(); out.Close() })
-	defer stop()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		io.Copy(out, c)
-		shutdown(out)
-	}()
-	io.Copy(c, out)
-	c.CloseWrite()
-	c.SetReadDeadline(time.Now().Add(time.Minute))
-	<-done
+	proc := os.NewFile(uintptr(p.FD), "relay") // of another node
+	defer proc.Close()
+	relay(i.ctx, c, nil, proc, patience{5 * time.Minute, 5 * time.Second})
 }
