@@ -56,7 +56,7 @@ func (t *term) first(ctx context.Context, got *loaded) error {
 	rec := logRecord{epoch: t.epoch, seq: t.seq, version: st.version}
 	ops = append(ops, clientv3.OpPut(t.keys.log(), string(rec.encode())))
 	cmps := []clientv3.Cmp{t.keys.isEpoch(t.epoch), clientv3.Compare(clientv3.ModRevision(t.keys.log()), "=", t.logRev)}
-	rev, err := t.attempts(ctx, clientv3.OpTxn(cmps, ops, []clientv3.Op{clientv3.OpGet(t.keys.leader()), clientv3.OpGet(t.keys.log())}))
+	rev, err := t.attempts(urgent(ctx), clientv3.OpTxn(cmps, ops, []clientv3.Op{clientv3.OpGet(t.keys.leader()), clientv3.OpGet(t.keys.log())}))
 	t.settleDown()
 	if err != nil {
 		return err

@@ -189,7 +189,7 @@ func (t *Trees) take(ctx context.Context, realm string, sess *session, me holder
 
 // txn is one transaction with a bound.
 func (t *Trees) txn(ctx context.Context, op clientv3.Op) (*clientv3.TxnResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, t.cfg.attempt())
+	ctx, cancel := context.WithTimeout(urgent(ctx), t.cfg.attempt())
 	defer cancel()
 	resp, err := t.cfg.Etcd.Do(ctx, op)
 	if err != nil {

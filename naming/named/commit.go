@@ -112,8 +112,9 @@ func (t *term) gather(s *stage, first *change) (batch []*change, next *change) {
 // settle brings a batch to an end. Without an error of the whole every change
 // has the outcome that its function returned.
 func (t *term) settle(ctx context.Context, s *stage, batch []*change) {
-	if s.empty() {
-		answer(batch, t.valid()) // all were refused: these are answers from memory
+	if s.empty() { // all were refused, or are about removed files: answers from memory
+		t.publish(s)
+		answer(batch, t.valid())
 		return
 	}
 	if t.cfg.hooks.ackEarly {

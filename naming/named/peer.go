@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,13 +23,17 @@ type PeerConfig struct {
 	RunDir  string // for its sockets
 	Logger  *slog.Logger
 	Tick    time.Duration // of raft; ten make an election; default 100 ms
+	Quota   int64         // bytes of etcd's database; default 4 GiB
 }
 
 // Peer is a running etcd peer.
 type Peer struct {
 	etcd   *embed.Etcd
 	client *clientv3.Client
+	log    *slog.Logger
 	muted  *atomic.Bool
+	stop   context.CancelFunc // of the compactor
+	wg     sync.WaitGroup
 }
 
 const peerReady = 20 * time.Second
@@ -41,7 +46,10 @@ func StartPeer(ctx context.Context, cfg PeerConfig) (*Peer, error) {
 	if err := checkSpace(cfg.DataDir); err != nil {
 		return nil, err
 	}
-	p := &Peer{muted: new(atomic.Bool)}
+	p := &Peer{log: cfg.Logger, muted: new(atomic.Bool)}
+	if cfg.Quota <= 0 {
+		cfg.Quota = 4 << 30
+	}
 	c := embed.NewConfig()
 	c.Name = cfg.Name
 	c.Dir = cfg.DataDir
@@ -70,7 +78,11 @@ func StartPeer(ctx context.Context, cfg PeerConfig) (*Peer, error) {
 	}
 	c.TickMs, c.ElectionMs = uint(tick.Milliseconds()), 10*uint(tick.Milliseconds())
 	c.AutoCompactionMode, c.AutoCompactionRetention = "periodic", "5m"
-	c.QuotaBackendBytes = 1 << 30
+	c.QuotaBackendBytes = cfg.Quota
+	// An entry may hold 1.5 MiB. Those between two snapshots are read at a start,
+	// those for followers that lag are in memory all the time: a tenant who writes
+	// large files must not fill it.
+	c.SnapshotCount, c.SnapshotCatchUpEntries = 2500, 500
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapTo(cfg.Logger, p.muted))
 	e, err := embed.StartEtcd(c)
 	if err != nil {
@@ -93,6 +105,9 @@ func StartPeer(ctx context.Context, cfg PeerConfig) (*Peer, error) {
 	room := newSpace(cfg.DataDir)
 	room.reserve()
 	p.client.KV = guarded{p.client.KV, room}
+	run, stop := context.WithCancel(context.Background())
+	p.stop = stop
+	p.wg.Go(func() { p.compactLoop(run, cfg.Quota, compactEvery) })
 	return p, nil
 }
 
@@ -102,6 +117,8 @@ func (p *Peer) Client() *clientv3.Client { return p.client }
 // Close stops the peer.
 func (p *Peer) Close() error {
 	p.muted.Store(true)
+	p.stop()
+	p.wg.Wait()
 	p.client.Close()
 	p.etcd.Close()
 	return nil

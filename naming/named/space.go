@@ -83,8 +83,14 @@ func (g guarded) Put(ctx context.Context, key, val string, opts ...clientv3.OpOp
 	return g.KV.Put(ctx, key, val, opts...)
 }
 
+// urgent marks writes that are done on a full disk too: those that take
+// something away, and those without which nothing could be read.
+func urgent(ctx context.Context) context.Context { return context.WithValue(ctx, urgentKey{}, true) }
+
+type urgentKey struct{}
+
 func (g guarded) Do(ctx context.Context, op clientv3.Op) (clientv3.OpResponse, error) {
-	if puts([]clientv3.Op{op}) {
+	if ctx.Value(urgentKey{}) == nil && puts([]clientv3.Op{op}) {
 		if err := g.s.room(); err != nil {
 			return clientv3.OpResponse{}, err
 		}

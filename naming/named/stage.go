@@ -46,9 +46,27 @@ func newStage(st *state, limits *Limits, now int64) *stage {
 	}
 }
 
-// empty reports whether nothing is to be written.
+// empty reports whether nothing is to be written. Removed files that are open
+// are in memory alone.
 func (s *stage) empty() bool {
-	return len(s.drafts) == 0 && len(s.leases) == 0
+	for _, d := range s.drafts {
+		if !d.orphan {
+			return false
+		}
+	}
+	return len(s.leases) == 0
+}
+
+// shrinks reports whether the tree has less in it afterwards.
+func (s *stage) shrinks() bool {
+	less := s.files < 0 || s.bytes < 0
+	for _, l := range s.leases {
+		if l != nil {
+			return false
+		}
+		less = true
+	}
+	return less && s.files <= 0 && s.bytes <= 0
 }
 
 // keys is the number of keys that the transaction will touch, at most.
@@ -242,7 +260,7 @@ func (s *stage) leave(parent uint64, name string) {
 // changed gives a file that was edited a new version, and says so to watchers
 // unless it has left the tree.
 func (s *stage) changed(in *inode) {
-	s.size += 256 + len(in.Data)
+	s.size += 256 + len(in.Data) + len(in.Target)
 	if s.removed(in.ID) {
 		return
 	}

@@ -33,6 +33,9 @@ func (t *term) commit(ctx context.Context, s *stage) error {
 		cmps = nil
 	}
 	t.cfg.hooks.pause()
+	if s.shrinks() {
+		ctx = urgent(ctx)
+	}
 	rev, err := t.attempts(ctx, clientv3.OpTxn(cmps, ops, []clientv3.Op{clientv3.OpGet(k.leader()), clientv3.OpGet(k.log())}))
 	if err != nil {
 		return err

@@ -68,16 +68,21 @@ func (t *term) unwatch(w *watcher) {
 // follow tells fn what happens until something ends it.
 func (t *term) follow(ctx context.Context, r *req, w *watcher, first bool, fn func(uint64, []tree.Event) error) error {
 	told := w.cursor
+	if first {
+		if err := fn(told, nil); err != nil {
+			return err
+		}
+	}
 	for {
 		at, ev, more, err := t.collect(r, w)
 		if err != nil {
 			return err
 		}
-		if first || len(ev) > 0 || at >= told+progressEvery {
+		if len(ev) > 0 || at >= told+progressEvery {
 			if err := fn(at, ev); err != nil {
 				return err
 			}
-			told, first = at, false
+			told = at
 		}
 		if n := len(ev); n > 0 && ev[n-1].Kind == tree.Removed && ev[n-1].Name == "" {
 			return r.err(api.NotFound, "", "it was removed")

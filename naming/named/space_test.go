@@ -1,0 +1,146 @@
+package named
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sys/unix"
+
+	"sigmaos/api"
+	"sigmaos/naming/tree"
+)
+
+// onDisk is etcd with its disk full from some time on.
+type onDisk struct {
+	Etcd
+	full  *atomic.Bool
+	space guarded
+}
+
+func (d onDisk) Do(ctx context.Context, op clientv3.Op) (clientv3.OpResponse, error) {
+	if d.full.Load() {
+		return d.space.Do(ctx, op)
+	}
+	return d.Etcd.Do(ctx, op)
+}
+
+// On a full disk files are read and removed, also by a new leader; what would
+// need more room is refused with the reason, and the term goes on.
+func TestFAULTS_F27_FullDisk(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("mounts a small file system: needs root")
+	}
+	dir := t.TempDir()
+	if err := unix.Mount("none", dir, "tmpfs", 0, "size=16m"); err != nil {
+		t.Fatalf("mount: %v", err)
+	}
+	t.Cleanup(func() { unix.Unmount(dir, 0) })
+	realm, ctx := newRealm(t), tctx(t)
+	full := new(atomic.Bool)
+	disk := func(c *Config) { c.Etcd = onDisk{c.Etcd, full, guarded{etcd(t).KV, newSpace(dir)}} }
+	a := newHost(t, "na", disk)
+	root := a.root(t, realm, "alice")
+	put(t, root, "f", "text")
+	put(t, root, "g", "text")
+	term := a.tree(t, realm).term
+	full.Store(true)
+	err := second(root.Put(ctx, "h", tree.Put{NewFile: tree.NewFile{Mode: tree.ModeFile}, Create: true, Data: []byte("x")}))
+	if api.KindOf(err) != api.Unavailable || !strings.Contains(err.Error(), "disk") {
+		t.Errorf("Put on a full disk: %v", err)
+	}
+	wantFile(t, root, "f", "text")
+	if err := root.Remove(ctx, "g", false); err != nil {
+		t.Errorf("Remove on a full disk: %v", err)
+	}
+	if term.isEnded() {
+		t.Error("the term has ended for a refused write")
+	}
+	a.Close()
+	root = newHost(t, "nb", disk).root(t, realm, "alice")
+	wantFile(t, root, "f", "text")
+	full.Store(false)
+	put(t, root, "h", "x")
+}
+
+func TestCompactorFollowsGrowth(t *testing.T) {
+	c := compactor{quota: 1600}
+	for i, s := range []struct {
+		inUse int64
+		due   bool
+	}{{100, false}, {799, false}, {800, true}, {850, false}, {899, false}, {900, true}, {300, false}, {700, false}, {800, true}, {1200, true}, {1250, false}, {1299, false}, {1300, true}} {
+		if got := c.due(s.inUse); got != s.due {
+			t.Errorf("step %d, %d bytes in use: due is %v", i, s.inUse, got)
+		}
+	}
+}
+
+// ownPeer is an etcd of the test's own, with one realm's tree.
+func ownPeer(t *testing.T, quota int64) (*Peer, tree.File, *term) {
+	t.Helper()
+	dir, ctx := t.TempDir(), tctx(t)
+	p, err := StartPeer(ctx, PeerConfig{Name: "n1", DataDir: filepath.Join(dir, "data"), RunDir: t.TempDir(), Logger: testLog(), Quota: quota})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	if _, err := p.Client().Put(ctx, realmPrefix+"r", "{}"); err != nil {
+		t.Fatal(err)
+	}
+	trees, err := NewTrees(Config{Etcd: p.Client(), Node: "n1", Logger: testLog()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { trees.Close() })
+	fs, err := trees.Tree(ctx, "r")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, attach(t, fs, as("r", "alice"), "", nil), fs.(*realmFS).term
+}
+
+func putLarge(dir tree.File, name string) error {
+	p := tree.Put{NewFile: tree.NewFile{Mode: tree.ModeFile | 0o644}, Create: true, Data: make([]byte, maxFileSize)}
+	return second(dir.Put(context.Background(), name, p))
+}
+
+// A tenant that writes the largest file again and again does not fill etcd.
+func TestPROBES_N28_RewritingDoesNotFillEtcd(t *testing.T) {
+	const quota = 40 << 20
+	p, root, _ := ownPeer(t, quota)
+	// As often as a database of this size needs it.
+	ctx, cancel := context.WithCancel(context.Background())
+	p.wg.Go(func() { p.compactLoop(ctx, quota, compactEvery/100) })
+	defer cancel()
+	for i := range 3 * quota / maxFileSize {
+		if err := putLarge(root, fmt.Sprint("f", i%3)); err != nil {
+			t.Fatalf("Put %d of 1 MiB with a quota of %d MiB: %v", i, quota>>20, err)
+		}
+	}
+}
+
+// With more in it than etcd may hold, writes are refused and say why, and the
+// term and its reads go on.
+func TestEtcdIsFull(t *testing.T) {
+	_, root, term := ownPeer(t, 16<<20)
+	put(t, root, "small", "text")
+	var err error
+	for i := 0; i < 200 && err == nil; i++ { // etcd sees its size a little late
+		err = putLarge(root, fmt.Sprint("f", i))
+	}
+	for range 2 {
+		if api.KindOf(err) != api.Busy || !strings.Contains(err.Error(), "full") {
+			t.Errorf("Put into a full etcd: %v, want kind %q", err, api.Busy)
+		}
+		err = putLarge(root, "more")
+	}
+	wantFile(t, root, "small", "text")
+	if term.isEnded() {
+		t.Errorf("the term has ended: %v", term.endErr)
+	}
+}
