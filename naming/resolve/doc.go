@@ -24,5 +24,17 @@
 // is one, else by chance, a dead one skipped. Both are names for what is there: they
 // can be neither made nor removed, stand for whole names alone ("~LOCAL" is a name
 // like others), and may come more than once in a path, each below the server that the
-// one before it led to. "~local/.." is taken out as text, like every "name/..".
+// one before it led to. "~local/.." is taken out as text, like every "name/..". In
+// a symbolic link's target they mean the node of who follows it.
+//
+// As the last name they are where a server begins: an operation on an entry (make,
+// remove, rename) is given no names there, and refuses.
+//
+// # Hostile servers
+//
+// Tenants serve parts of their realm, so answers are checked: where a link is said
+// to be, its type and target, the names in a union. Whatever is asked on the way
+// has a deadline of its own, and the number of questions is bounded by that of links
+// and, in a union, by 16 servers. Only the operation itself lasts as long as its
+// caller's ctx.
 package resolve

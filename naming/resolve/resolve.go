@@ -2,7 +2,6 @@ package resolve
 
 import (
 	"context"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -35,12 +34,21 @@ type Config[S Server] struct {
 	// Root is the server of the realm's root.
 	Root func(ctx context.Context) (S, error)
 	// Dial gives the server behind an endpoint link. Servers of one link compare
-	// equal while they live.
+	// equal while they live. Connections are the caller's to keep and to end; they
+	// outlive ctx.
 	Dial func(ctx context.Context, link tree.Attr) (S, error)
 	// Here reports whether a link's server is on the caller's node.
 	Here func(link tree.Attr) bool
-	// Patience bounds one server of a union; default 2 s.
+	// Stat tells what names are at a server, or that it met a link before the last
+	// of them. Optional: with it ~any skips servers that were dialled before and
+	// do not answer now, and ~local looks for Node's entry before it lists all.
+	Stat func(ctx context.Context, s S, names []string) (tree.Attr, *Stop, error)
+	// Node is the caller's node, "" if it is not known.
+	Node func() string
+	// Patience bounds one server of a union, and every listing; default 2 s.
 	Patience time.Duration
+	// Timeout bounds the dialling of any other server; default 10 s.
+	Timeout time.Duration
 }
 
 // Resolver finds places. It has no state of its own.
@@ -51,12 +59,82 @@ func New[S Server](cfg Config[S]) *Resolver[S] {
 	if cfg.Patience == 0 {
 		cfg.Patience = 2 * time.Second
 	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 10 * time.Second
+	}
+	if cfg.Here == nil {
+		cfg.Here = func(tree.Attr) bool { return false }
+	}
+	if cfg.Node == nil {
+		cfg.Node = func() string { return "" }
+	}
 	return &Resolver[S]{cfg}
 }
 
 // Op does something with names at a server, or stops at a link. It may be called
-// several times, but not again once it has done something.
+// several times, but not again once it has done something. Its deadline is that
+// of ctx.
 type Op[S Server] func(ctx context.Context, s S, names []string) (*Stop, error)
+
+// Do resolves path until op has done its work there.
+func (r *Resolver[S]) Do(ctx context.Context, path string, op Op[S]) error {
+	w, err := r.begin(ctx, path)
+	if err != nil {
+		return err
+	}
+	for {
+		if err := w.choose(ctx); err != nil {
+			return err
+		}
+		stop, err := op(ctx, w.server, w.names)
+		if stop == nil || err != nil {
+			return err
+		}
+		if err := w.follow(ctx, *stop); err != nil {
+			return err
+		}
+	}
+}
+
+// Abs returns path with its ~local and ~any replaced by the names of the
+// servers that they stand for at this moment. Other links stay as they are.
+func (r *Resolver[S]) Abs(ctx context.Context, path string) (string, error) {
+	names, _, err := Clean(path)
+	if err != nil {
+		return "", err
+	}
+	var out []string
+	for {
+		i := union(names)
+		if i < 0 {
+			return Join(append(out, names...)), nil
+		}
+		out = append(out, names[:i]...)
+		name, err := r.nameOf(ctx, append(slices.Clip(out), names[i]))
+		if err != nil {
+			return "", err
+		}
+		out, names = append(out, name), names[i+1:]
+	}
+}
+
+// nameOf names the entry that the last of names, ~local or ~any, stands for.
+func (r *Resolver[S]) nameOf(ctx context.Context, names []string) (string, error) {
+	w, err := r.begin(ctx, Join(names))
+	for err == nil {
+		// A link before it may lead to a ~local of its own.
+		i := union(w.names)
+		var m *member[S]
+		if m, err = w.pick(ctx, i); err != nil || m == nil {
+			continue
+		}
+		if i == len(w.names)-1 {
+			return m.Name, nil
+		}
+		err = w.take(ctx, i, m)
+	}
+	return "", err
+}
 
 // walk is one resolution under way.
 type walk[S Server] struct {
@@ -68,82 +146,28 @@ type walk[S Server] struct {
 	links  int
 }
 
-// Do resolves path until op has done its work there.
-func (r *Resolver[S]) Do(ctx context.Context, path string, op Op[S]) error {
-	_, err := r.do(ctx, path, op)
-	return err
-}
-
-// Abs returns path with its ~local and ~any replaced by the names of the
-// servers that they stand for at this moment. Other links stay as they are.
-func (r *Resolver[S]) Abs(ctx context.Context, path string) (string, error) {
-	names, _, err := Clean(path)
-	if err != nil {
-		return "", err
-	}
-	if union(names) < 0 {
-		return Join(names), nil
-	}
-	var out []string
-	for {
-		i := union(names)
-		if i < 0 {
-			return Join(append(out, names...)), nil
-		}
-		out = append(out, names[:i]...)
-		name, err := r.member(ctx, Join(out), names[i])
-		if err != nil {
-			return "", err
-		}
-		out, names = append(out, name), names[i+1:]
-	}
-}
-
-// member names the entry of a directory that ~local or ~any stands for.
-func (r *Resolver[S]) member(ctx context.Context, dir, which string) (name string, err error) {
-	err = r.Do(ctx, dir, func(ctx context.Context, s S, names []string) (*Stop, error) {
-		list, stop, err := s.Links(ctx, names)
-		if err != nil || stop != nil {
-			return stop, err
-		}
-		e, _, err := r.choose(ctx, dir, which, list)
-		name = e.Name
-		return nil, err
-	})
-	return name, err
-}
-
-func (r *Resolver[S]) do(ctx context.Context, path string, op Op[S]) (*walk[S], error) {
+func (r *Resolver[S]) begin(ctx context.Context, path string) (*walk[S], error) {
 	names, _, err := Clean(path)
 	if err != nil {
 		return nil, err
 	}
 	w := &walk[S]{Resolver: r, path: path, names: names}
-	if w.server, err = r.cfg.Root(ctx); err != nil {
-		return nil, err
-	}
-	for {
-		var stop *Stop
-		if i := union(w.names); i >= 0 {
-			stop, err = w.union(ctx, i)
-		} else {
-			stop, err = op(ctx, w.server, w.names)
-			if err == nil && stop == nil {
-				return w, nil
-			}
-		}
-		if err == nil && stop != nil {
-			err = w.follow(ctx, *stop)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
+	w.server, err = r.cfg.Root(ctx)
+	return w, err
+}
+
+func (w *walk[S]) e(kind api.Kind, format string, args ...any) error {
+	return api.E(kind, "path", show(w.path), format, args...)
+}
+
+// nonsense is an answer that no honest server gives.
+func (w *walk[S]) nonsense(format string, args ...any) error {
+	return w.e(api.Unavailable, "the server of %s makes no sense: "+format, append([]any{show(Join(w.base))}, args...)...)
 }
 
 func (w *walk[S]) count() error {
 	if w.links++; w.links > MaxLinks {
-		return api.E(api.Loop, "path", show(w.path), "more than %d links; do they lead in a circle?", MaxLinks)
+		return w.e(api.Loop, "more than %d links; do they lead in a circle?", MaxLinks)
 	}
 	return nil
 }
@@ -153,19 +177,42 @@ func (w *walk[S]) follow(ctx context.Context, s Stop) error {
 	if err := w.count(); err != nil {
 		return err
 	}
-	if s.Names < 0 || s.Names > len(w.names) {
-		return api.E(api.Unavailable, "path", show(w.path), "a server stopped behind the path's end")
+	if s.Names < 1 || s.Names > len(w.names) {
+		return w.nonsense("it stopped behind %d of %d names", s.Names, len(w.names))
 	}
 	at, rest := w.names[:s.Names], w.names[s.Names:]
-	if s.Link.Mode&tree.ModeType == tree.ModeEndpoint {
-		srv, err := w.cfg.Dial(ctx, s.Link)
-		if err != nil {
-			return err
+	switch t := s.Link.Mode & tree.ModeType; t {
+	case tree.ModeSymlink:
+		return w.restart(ctx, at, s.Link.Target, rest)
+	case tree.ModeEndpoint:
+		srv, err := w.dial(ctx, s.Link, w.cfg.Timeout)
+		if err == nil {
+			w.enter(srv, at, rest)
 		}
-		w.enter(srv, at, rest)
-		return nil
+		return err
+	default:
+		return w.nonsense("it stopped at %s, which is no link but of type %o", show(Join(at)), t)
 	}
-	return w.restart(ctx, at, s.Link.Target, rest)
+}
+
+// dial connects to the server behind an endpoint link, within limit.
+func (w *walk[S]) dial(ctx context.Context, link tree.Attr, limit time.Duration) (s S, err error) {
+	err = w.ask(ctx, limit, func(ctx context.Context) (err error) {
+		s, err = w.cfg.Dial(ctx, link)
+		return err
+	})
+	return s, err
+}
+
+// ask runs one question with a deadline of its own.
+func (w *walk[S]) ask(ctx context.Context, limit time.Duration, question func(ctx context.Context) error) error {
+	qctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := question(qctx)
+	if err != nil && qctx.Err() != nil && ctx.Err() == nil {
+		return w.e(api.Unavailable, "a server on the way did not answer within %v", limit)
+	}
+	return err
 }
 
 // enter goes on at another server, whose root is at the names that were walked.
@@ -177,20 +224,20 @@ func (w *walk[S]) enter(s S, at, rest []string) {
 // same server where the path still leads through it, else at the root.
 func (w *walk[S]) restart(ctx context.Context, at []string, target string, rest []string) error {
 	if target == "" {
-		return api.E(api.NotFound, "path", show(w.path), "a symbolic link on the way is empty")
+		return w.e(api.NotFound, "a symbolic link on the way is empty")
 	}
 	path := target
 	if target[0] != '/' {
-		dir := slices.Concat(w.base, at[:max(0, len(at)-1)])
+		dir := slices.Concat(w.base, at[:len(at)-1])
 		path = Join(dir) + "/" + target
 	}
 	names, _, err := Clean(path)
 	if err != nil {
-		return err
+		return w.e(api.KindOf(err), "the link %s leads nowhere: %v", show(Join(slices.Concat(w.base, at))), err)
 	}
 	names = append(names, rest...)
-	if len(names) > maxNames {
-		return api.E(api.TooLarge, "path", show(w.path), "its links make it longer than %d names", maxNames)
+	if len(names) > maxNames || len(Join(names)) > tree.MaxPath {
+		return w.e(api.TooLarge, "its links make it longer than %d names or %d bytes", maxNames, tree.MaxPath)
 	}
 	if len(w.base) <= len(names) && slices.Equal(w.base, names[:len(w.base)]) {
 		w.names = names[len(w.base):]
@@ -199,51 +246,4 @@ func (w *walk[S]) restart(ctx context.Context, at []string, target string, rest 
 	root, err := w.cfg.Root(ctx)
 	w.server, w.base, w.names = root, nil, names
 	return err
-}
-
-// union walks through the ~local or ~any at names[i].
-func (w *walk[S]) union(ctx context.Context, i int) (*Stop, error) {
-	list, stop, err := w.server.Links(ctx, w.names[:i])
-	if err != nil || stop != nil {
-		return stop, err
-	}
-	if err := w.count(); err != nil {
-		return nil, err
-	}
-	e, srv, err := w.choose(ctx, w.path, w.names[i], list)
-	if err != nil {
-		return nil, err
-	}
-	w.enter(srv, append(slices.Clone(w.names[:i]), e.Name), w.names[i+1:])
-	return nil, nil
-}
-
-// choose picks the server that ~local or ~any stands for and dials it.
-func (r *Resolver[S]) choose(ctx context.Context, path, which string, list []Entry) (e Entry, s S, err error) {
-	var local, others []Entry
-	for _, e := range list {
-		if r.cfg.Here != nil && r.cfg.Here(e.Link) {
-			local = append(local, e)
-		} else {
-			others = append(others, e)
-		}
-	}
-	shuffle := func(l []Entry) { rand.Shuffle(len(l), func(i, j int) { l[i], l[j] = l[j], l[i] }) }
-	shuffle(local)
-	if which == Any {
-		shuffle(others)
-		local = append(local, others...)
-	}
-	if len(local) == 0 {
-		return e, s, api.E(api.NotFound, "path", show(path), "%s: no server of this directory is %s", which, map[string]string{Local: "on this node", Any: "there"}[which])
-	}
-	for _, e = range local {
-		dctx, cancel := context.WithTimeout(ctx, r.cfg.Patience)
-		s, err = r.cfg.Dial(dctx, e.Link)
-		cancel()
-		if err == nil || ctx.Err() != nil {
-			return e, s, err
-		}
-	}
-	return e, s, api.E(api.Unavailable, "path", show(path), "%s: none of the %d servers answers; the last: %v", which, len(local), err)
 }
