@@ -22,6 +22,7 @@ const (
 	MNodes       = "node.ls"           // → []NodeInfo; operator
 	MRotate      = "cluster.rotate"    // RotateRequest → KeyInfo; operator
 	MClusterTok  = "cluster.token"     // → TokenFile: what admits a node; operator
+	MProbe       = "etcd.probe"        // EtcdProbe → EtcdProbed; operator, for benches
 	MTop         = "node.top"          // → Top
 	MEndpoints   = "ep.ls"             // → []EndpointInfo
 )
@@ -68,6 +69,19 @@ type RotateRequest struct {
 // KeyInfo says how many generations of the cluster's keys are accepted.
 type KeyInfo struct {
 	Generations int `json:"generations"`
+}
+
+// EtcdProbe asks for raw puts and gets of etcd.
+type EtcdProbe struct {
+	Puts, Gets, Size, Callers int
+}
+
+// EtcdProbed is how long each took, and what the names have written so far.
+type EtcdProbed struct {
+	PutNS, GetNS []int64
+	WallNS       int64 // of all puts
+	Writes       int64 // that the names on this node have asked of etcd, …
+	Bytes        int64 // … and the bytes of their keys and values
 }
 
 // TokenRequest asks for what a program outside shows to be a user of a realm.

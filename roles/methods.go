@@ -17,6 +17,9 @@ func (s *System) methods() map[string]schedd.Method {
 		api.MNodes: {Operator: true, Run: decoded(func(context.Context, api.Caller, struct{}) (any, error) {
 			return s.nodes(), nil
 		})},
+		api.MProbe: {Operator: true, Run: decoded(func(ctx context.Context, _ api.Caller, q api.EtcdProbe) (any, error) {
+			return s.probeEtcd(ctx, q)
+		})},
 		api.MRotate: {Operator: true, Run: decoded(func(ctx context.Context, _ api.Caller, r api.RotateRequest) (any, error) {
 			return s.rotate(ctx, r.DropOld)
 		})},

@@ -28,7 +28,8 @@ const (
 // startNames serves the realms' roots that this node leads, and its scratch.
 func startNames(_ context.Context, s *System) (func(context.Context) error, error) {
 	log := s.Log.With("role", "names")
-	trees, err := named.NewTrees(named.Config{Etcd: s.etcd, Node: s.Config.Node, Boot: s.boot, Logger: log})
+	s.counted = &countedEtcd{Etcd: s.etcd}
+	trees, err := named.NewTrees(named.Config{Etcd: s.counted, Node: s.Config.Node, Boot: s.boot, Logger: log})
 	if err != nil {
 		return nil, err
 	}

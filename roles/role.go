@@ -71,6 +71,7 @@ type System struct {
 	Proxy   *dialproxy.Proxy
 	Trees   *named.Trees
 	ux      *ux.Server
+	counted *countedEtcd
 	running atomic.Pointer[schedd.Schedd] // Schedd, likewise
 	names   atomic.Pointer[named.Trees]   // Trees, for who runs before it is there
 

@@ -3,8 +3,10 @@ package sigma
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"io/fs"
 	"net"
+	"sync"
 
 	"sigmaos/api"
 	"sigmaos/naming/ninep"
@@ -132,13 +134,11 @@ func (n *Names) RemoveAll(ctx context.Context, path string) error {
 			if err != nil {
 				return err
 			}
-			for _, e := range list {
-				if err := n.RemoveAll(ctx, path+"/"+e.name); err != nil {
-					return err
-				}
-			}
 			if len(list) == 0 {
 				break
+			}
+			if err := n.removeEach(ctx, path, list); err != nil {
+				return err
 			}
 		}
 	}
@@ -146,6 +146,28 @@ func (n *Names) RemoveAll(ctx context.Context, path string) error {
 		return err
 	}
 	return nil
+}
+
+// removeEach removes entries several at a time: a server writes what comes
+// together in one step.
+func (n *Names) removeEach(ctx context.Context, dir string, list []Info) error {
+	const atOnce = 32
+	var wg sync.WaitGroup
+	errs := make([]error, atOnce)
+	for w := range atOnce {
+		wg.Go(func() {
+			for i := w; i < len(list) && errs[w] == nil; i += atOnce {
+				p := dir + "/" + list[i].name
+				if list[i].IsDir() {
+					errs[w] = n.RemoveAll(ctx, p)
+				} else if err := n.remove(ctx, p, false); api.KindOf(err) != api.NotFound {
+					errs[w] = err
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // Rename moves what is at from to to, over what is there, in one step. Both
