@@ -22,16 +22,18 @@ build: procs
 procs:
 	@mkdir -p bin/procs
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/procs/hello ./apps/hello/go
-	@for p in benchproc testproc echo memfs; do \
+	@for p in benchproc testproc echo grpchealth memfs; do \
 		echo $(GO) build -o bin/procs/$$p ./apps/$$p; $(GO) build -trimpath -ldflags '-s -w' -o bin/procs/$$p ./apps/$$p || exit 1; done
 	@if command -v $(CC) >/dev/null; then \
 		$(CC) -O2 -static -o bin/procs/hello-c apps/hello/c/hello.c; \
+		$(CC) -O2 -static -o bin/procs/echo-c apps/echo/c/echo.c; \
 		$(CC) -Os -static -nostdlib -ffreestanding -fno-stack-protector -Wl,--build-id=none -Wl,-z,noseparate-code -s -o bin/procs/hello-raw apps/hello/raw/hello.c; \
 		$(CC) -O2 -static -nostdlib -ffreestanding -fno-stack-protector -Wall -Wextra -o bin/procs/probe test/probes/probe/*.c; \
-	else echo 'no C compiler: bin/procs/hello-c and probe are not built'; fi
+	else echo 'no C compiler: bin/procs/hello-c, echo-c and probe are not built'; fi
 	@if command -v $(RUSTC) >/dev/null; then \
 		$(RUSTC) -O -C target-feature=+crt-static -C panic=abort -o bin/procs/hello-rust apps/hello/rust/hello.rs; \
-	else echo 'no Rust compiler: bin/procs/hello-rust is not built'; fi
+		$(RUSTC) -O -C target-feature=+crt-static -C panic=abort -o bin/procs/echo-rust apps/echo/rust/echo.rs; \
+	else echo 'no Rust compiler: bin/procs/hello-rust and echo-rust are not built'; fi
 
 vet:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
