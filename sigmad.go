@@ -69,11 +69,16 @@ func devCommand() *cobra.Command {
 		Short: "A local cluster in one command",
 		Long: `dev runs a whole cluster on this machine until it is interrupted. With CMD it
 runs that once the cluster is ready, with SIGMA_CONTEXT set, stops everything
-and exits with CMD's status. It prints to stderr only.`,
+and exits with CMD's status. It prints to stderr only.
+
+With --nodes N there are N nodes, each a process with an equal part of the
+machine; node n2's socket is n2/sock in the run directory of the first.`,
+		Example:       "  sigmad dev\n  sigmad dev --nodes 3\n  sigmad dev -- sigmactl run ./prog",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	load := config.Bind(cmd.Flags(), config.Dev())
+	nodes := cmd.Flags().Int("nodes", 1, "nodes of the cluster")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		cfg, err := load()
 		if err != nil {
@@ -82,11 +87,31 @@ and exits with CMD's status. It prints to stderr only.`,
 		if len(args) > 0 && cmd.ArgsLenAtDash() != 0 {
 			return fmt.Errorf("dev: %q is no flag; a command to run goes behind --", args[0])
 		}
-		return serve(cfg, func(ctx context.Context, s *roles.System, took time.Duration) error {
+		if *nodes < 1 || *nodes > maxDevNodes {
+			return fmt.Errorf("dev: --nodes %d: 1 to %d", *nodes, maxDevNodes)
+		}
+		if *nodes > 1 {
+			cfg = share(cfg, *nodes)
+			if cfg.Listen == "" {
+				cfg.Listen = "127.0.0.1:0"
+			}
+		}
+		return serve(cfg, func(ctx context.Context, s *roles.System, took time.Duration) (err error) {
+			if *nodes > 1 {
+				begin := time.Now()
+				d, derr := startDevNodes(ctx, s, *nodes)
+				if derr != nil {
+					return derr
+				}
+				defer func() { err = errors.Join(err, d.stop()) }()
+				took += time.Since(begin)
+			}
 			if len(args) > 0 {
 				return runWith(ctx, s, args)
 			}
-			greet(s, took)
+			if !isFollower() {
+				greet(s, took, *nodes)
+			}
 			<-ctx.Done()
 			return nil
 		})
@@ -112,6 +137,7 @@ func serve(cfg config.Config, body func(context.Context, *roles.System, time.Dur
 	}))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	followParent(stop)
 	s, err := roles.Start(ctx, cfg, version, log)
 	if err != nil {
 		return err
@@ -132,7 +158,7 @@ func isTerminal(f *os.File) bool {
 	return err == nil
 }
 
-func greet(s *roles.System, took time.Duration) {
+func greet(s *roles.System, took time.Duration, nodes int) {
 	ctl := "sigmactl"
 	if exe, err := os.Executable(); err == nil {
 		ctl = filepath.Join(filepath.Dir(exe), "sigmactl")
@@ -142,12 +168,16 @@ func greet(s *roles.System, took time.Duration) {
 			}
 		}
 	}
-	fmt.Fprintf(os.Stderr, `σOS is ready after %v: one node, realm "%s". Interrupt to stop.
+	what := "one node"
+	if nodes > 1 {
+		what = fmt.Sprintf("%d nodes", nodes)
+	}
+	fmt.Fprintf(os.Stderr, `σOS is ready after %v: %s, realm "%s". Interrupt to stop.
 In another terminal:
   %s run bin/procs/hello      start a proc and see its output
   %s ps -a -o wide            procs, and where the time of their start went
   %s why PROC                 what became of one, and what to do
-`, took.Round(time.Millisecond), roles.DefaultRealm, ctl, ctl, ctl)
+`, took.Round(time.Millisecond), what, roles.DefaultRealm, ctl, ctl, ctl)
 }
 
 // runWith runs a command against the cluster and returns its status.
