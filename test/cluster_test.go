@@ -310,3 +310,18 @@ func TestGatewayLeadsIntoTheRealm(t *testing.T) {
 		t.Error("the token of a removed realm still leads in")
 	}
 }
+
+// sigmad dev --nodes N is a cluster of N processes that comes and goes as one.
+func TestDevClusterOfThree(t *testing.T) {
+	n := StartNode(t, "--nodes", "3")
+	n.awaitMembers(3)
+	ctx := minute(t)
+	names := n.Client("default").Names()
+	awaitScratch(t, names, 3)
+	if _, err := names.PutFile(ctx, "/ux/n3/f", []byte("x")); err != nil {
+		t.Error(err)
+	}
+	if _, e, code := n.Ctl("info"); code != 0 {
+		t.Errorf("without a choice of clusters: %s", e)
+	}
+}
