@@ -23,13 +23,15 @@ func sigmactl(args []string) int {
 	return ctl.Main(args, version, ctl.Hooks{
 		Digest: digest,
 		Doctor: doctor.Run,
-		Bench: func(ctx context.Context, name string, c *admin.Client, o ctl.BenchOptions) (ctl.Table, error) {
+		Bench: func(ctx context.Context, name string, c *admin.Client, o ctl.BenchOptions) (ctl.BenchResult, error) {
 			exe, err := os.Executable()
 			if err != nil {
 				return nil, err
 			}
+			dir := filepath.Dir(exe)
 			return bench.Run(ctx, name, benchCluster{c}, bench.Options{
-				Programs: filepath.Join(filepath.Dir(exe), "procs"), Log: os.Stderr, N: o.N, Seconds: o.Seconds,
+				Programs: filepath.Join(dir, "procs"), Log: os.Stderr, N: o.N, Seconds: o.Seconds,
+				Sigmad: filepath.Join(dir, "sigmad"), Connect: connectNode,
 			})
 		},
 		BenchNames: bench.Names(),
@@ -83,12 +85,31 @@ func (b benchCluster) Run(ctx context.Context, d *api.ProcDesc) ([]byte, api.Pro
 	if err != nil {
 		return nil, id, st, err
 	}
+	out, err := b.Output(ctx, id)
+	return out, id, st, err
+}
+
+func (b benchCluster) Output(ctx context.Context, id api.ProcID) ([]byte, error) {
 	var out bytes.Buffer
-	err = b.Logs(ctx, api.LogQuery{Name: string(id), Stream: 1}, func(_ api.LogRecord, data []byte) error {
+	err := b.Logs(ctx, api.LogQuery{Name: string(id), Stream: 1}, func(_ api.LogRecord, data []byte) error {
 		out.Write(data)
 		return nil
 	})
-	return out.Bytes(), id, st, err
+	return out.Bytes(), err
+}
+
+func (b benchCluster) Endpoints(ctx context.Context) (list []api.EndpointInfo, err error) {
+	return list, b.Call(ctx, api.MEndpoints, nil, &list)
+}
+
+func (b benchCluster) Nodes(ctx context.Context) (list []api.NodeInfo, err error) {
+	return list, b.Call(ctx, api.MNodes, nil, &list)
+}
+
+func (b benchCluster) JoinToken(ctx context.Context) ([]byte, error) {
+	var t api.TokenFile
+	err := b.Call(ctx, api.MClusterTok, nil, &t)
+	return t.Text, err
 }
 
 func (b benchCluster) CreateRealm(ctx context.Context, name string) error {
@@ -102,4 +123,17 @@ func (b benchCluster) InRealm(ctx context.Context, name string) (bench.Cluster, 
 		return nil, nil, err
 	}
 	return benchCluster{c}, c, nil
+}
+
+// connectNode reaches a node that a bench started.
+func connectNode(ctx context.Context, sock string) (bench.Cluster, io.Closer, error) {
+	c, err := admin.Connect(ctx, admin.Options{Context: sock, Realm: "default"})
+	if err != nil {
+		return nil, nil, err
+	}
+	return benchCluster{c}, c, nil
+}
+
+func (b benchCluster) EtcdProbe(ctx context.Context, q api.EtcdProbe) (p api.EtcdProbed, err error) {
+	return p, b.Call(ctx, api.MProbe, q, &p)
 }

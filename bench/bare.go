@@ -2,7 +2,6 @@ package bench
 
 import (
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,14 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-func cores() int { return runtime.NumCPU() }
-
-func kernel() string {
-	var u unix.Utsname
-	unix.Uname(&u)
-	return unix.ByteSliceToString(u.Release[:])
-}
 
 func now() int64 {
 	var t unix.Timespec

@@ -87,12 +87,6 @@ func against(ctx context.Context, c Cluster, driver, program, path string, per i
 	return sigma, bare, nil
 }
 
-func median(v []float64) float64 {
-	s := slices.Clone(v)
-	slices.Sort(s)
-	return percentile(s, 0.5)
-}
-
 // upload puts a program of the build into the realm.
 func upload(ctx context.Context, c Cluster, o Options, name, hint string) (program, path string, err error) {
 	path = filepath.Join(o.Programs, name)

@@ -137,18 +137,3 @@ func (a *app) doctor() *cobra.Command {
 	}
 	return a.data(c, false)
 }
-
-func (a *app) bench() *cobra.Command {
-	var o BenchOptions
-	c := &cobra.Command{Use: "bench NAME", Short: "Measure: " + strings.Join(a.hooks.BenchNames, ", "), Args: cobra.ExactArgs(1)}
-	c.Flags().IntVarP(&o.N, "count", "n", 0, "how many (default: the bench's own)")
-	c.Flags().Float64Var(&o.Seconds, "seconds", 0, "length of a measured run (default: the bench's own)")
-	c.RunE = a.with(func(ctx context.Context, cl *admin.Client, args []string) error {
-		t, err := a.hooks.Bench(ctx, args[0], cl, o)
-		if err != nil {
-			return err
-		}
-		return a.print(t, t.Table)
-	})
-	return a.data(c, false)
-}

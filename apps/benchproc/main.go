@@ -1,9 +1,29 @@
-// Benchproc is the proc from which sigmactl bench spawns: it plays the tenant.
-// It prints one JSON object with what it measured.
+// Benchproc plays the tenant in the measurements of sigmactl bench. What it
+// measures it prints as one JSON object.
+//
+// As a proc:
 //
 //	benchproc start N PROGRAM         N starts, one at a time: ns from the call of
 //	                                  Spawn to the first line of main
 //	benchproc rate R SECONDS PROGRAM  starts at R a second, open loop
+//	benchproc net serve               listens on an endpoint
+//	benchproc net run EP PLAN         dials it and measures the connection
+//
+// As a plain process, the other side of the ratios, with the same client and
+// server (exchange.go):
+//
+//	benchproc raw serve tcp ADDR      listens, and prints where
+//	benchproc raw run tcp ADDR PLAN   connects and measures
+//	benchproc raw serve fd N          serves a connection that it inherited
+//	benchproc raw run fd N PLAN       measures one
+//
+// tcp and fd read and write with Go's own net.Conn; sigma-tcp and sigma-fd with
+// that of sigma, so that nothing but the connection differs from a proc's.
+//
+// PLAN is DIALS PINGS BYTES CPUS: how many connections to make, how many
+// messages to send there and back, how many bytes to write, and on which CPUs:
+// 0,1, or - for any. The client connects, says that it is ready (Started; a line
+// on stdout), and begins when its threads have been put on those CPUs.
 package main
 
 import (
@@ -11,159 +31,40 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"slices"
-	"strconv"
-	"sync"
-	"sync/atomic"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"sigmaos/sigma"
 )
 
-func now() int64 {
-	var t unix.Timespec
-	unix.ClockGettime(unix.CLOCK_MONOTONIC, &t)
-	return t.Nano()
-}
-
-// once spawns program -q and returns the ns until its main began.
-func once(ctx context.Context, program string) (int64, error) {
-	t := now()
-	id, err := sigma.Spawn(ctx, &sigma.Desc{Program: program, Args: []string{"-q"}, Memory: 16 << 20})
-	if err != nil {
-		return 0, err
-	}
-	st, err := sigma.WaitExit(ctx, id)
-	if err != nil {
-		return 0, err
-	}
-	main, err := strconv.ParseInt(string(st.Data), 10, 64)
-	if err != nil || !st.OK() {
-		return 0, fmt.Errorf("%s: %v, data %q", id, st, st.Data)
-	}
-	return main - t, nil
-}
-
-// Start is the result of `benchproc start`.
-type Start struct {
-	NS []int64 `json:"ns"`
-}
-
-func start(ctx context.Context, n int, program string) (Start, error) {
-	var r Start
-	for range n {
-		ns, err := once(ctx, program)
-		if err != nil {
-			return r, err
-		}
-		r.NS = append(r.NS, ns)
-	}
-	return r, nil
-}
-
-// Rate is the result of `benchproc rate`.
-type Rate struct {
-	Spawned int     `json:"spawned"`
-	Exited  int     `json:"exited"`
-	Errors  int     `json:"errors"`
-	First   string  `json:"first_error,omitempty"`
-	Seconds float64 `json:"seconds"` // from the first Spawn to the last exit
-	Backlog int     `json:"backlog"` // not ended when the last Spawn was made
-	P50     int64   `json:"p50_ns"`  // from the intended moment of Spawn to main
-	P90     int64   `json:"p90_ns"`
-}
-
-// rate spawns on a fixed schedule, however the system keeps up; latency
-// counts from the scheduled moment.
-func rate(ctx context.Context, perSecond float64, seconds float64, program string) Rate {
-	total := int(perSecond * seconds)
-	ns := make([]int64, total)
-	var r Rate
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var open atomic.Int64
-	begin := now()
-	for i := range total {
-		due := begin + int64(float64(i)*1e9/perSecond)
-		for d := due - now(); d > 0; d = due - now() {
-			time.Sleep(time.Duration(d))
-		}
-		id, err := sigma.Spawn(ctx, &sigma.Desc{Program: program, Args: []string{"-q"}, Memory: 16 << 20})
-		if err != nil {
-			mu.Lock()
-			r.Errors++
-			r.First = err.Error()
-			mu.Unlock()
-			continue
-		}
-		r.Spawned++
-		open.Add(1)
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			defer open.Add(-1)
-			st, err := sigma.WaitExit(ctx, id)
-			main, perr := strconv.ParseInt(string(st.Data), 10, 64)
-			if err == nil && (perr != nil || !st.OK()) {
-				err = fmt.Errorf("%s: %v", id, st)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				r.Errors++
-				r.First = err.Error()
-				return
-			}
-			ns[r.Exited] = main - due
-			r.Exited++
-		}()
-	}
-	r.Backlog = int(open.Load())
-	wg.Wait()
-	r.Seconds = float64(now()-begin) / 1e9
-	ns = ns[:r.Exited]
-	slices.Sort(ns)
-	if len(ns) > 0 {
-		r.P50, r.P90 = ns[len(ns)/2], ns[len(ns)*9/10]
-	}
-	return r
-}
-
 func main() {
-	ctx := context.Background()
-	sigma.Started(ctx)
-	if err := run(ctx, os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "benchproc:", err)
-		sigma.Exited(sigma.Status{Code: 1, Message: err.Error()})
-		os.Exit(1)
-	}
-	sigma.Exited(sigma.Status{})
-}
-
-func run(ctx context.Context, args []string) error {
-	if len(args) < 3 {
-		return fmt.Errorf("want start N PROGRAM or rate R SECONDS PROGRAM")
-	}
-	x, err := strconv.ParseFloat(args[1], 64)
-	if err != nil {
-		return err
+	ctx, args := context.Background(), os.Args[1:]
+	if len(args) > 0 && args[0] == "raw" { // no proc: there is no sigmad
+		result, err := raw(ctx, args[1:])
+		os.Exit(finish(result, err))
 	}
 	var result any
-	switch {
-	case args[0] == "start":
-		result, err = start(ctx, int(x), args[2])
-	case args[0] == "rate" && len(args) == 4:
-		var seconds float64
-		if seconds, err = strconv.ParseFloat(args[2], 64); err == nil {
-			result = rate(ctx, x, seconds, args[3])
-		}
-	default:
-		err = fmt.Errorf("unknown measurement %q", args[0])
+	var err error
+	if len(args) > 0 && args[0] == "net" {
+		result, err = endpoints(ctx, args[1:])
+	} else {
+		sigma.Started(ctx)
+		result, err = spawning(ctx, args)
+	}
+	st := sigma.Status{Code: finish(result, err)}
+	if err != nil {
+		st.Message = err.Error()
+	}
+	sigma.Exited(st)
+	os.Exit(st.Code)
+}
+
+// finish prints the result, or why there is none, and returns the exit status.
+func finish(result any, err error) int {
+	if err == nil && result != nil {
+		err = json.NewEncoder(os.Stdout).Encode(result)
 	}
 	if err != nil {
-		return err
+		fmt.Fprintln(os.Stderr, "benchproc:", err)
+		return 1
 	}
-	return json.NewEncoder(os.Stdout).Encode(result)
+	return 0
 }

@@ -1,0 +1,81 @@
+package ctl
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"sigmaos/sigma/admin"
+)
+
+// BenchResult prints itself for people and draws itself as SVG; as JSON it is
+// itself.
+type BenchResult interface {
+	Table(w io.Writer) error
+	Plot(w io.Writer) error
+}
+
+// BenchOptions are bench's flags.
+type BenchOptions struct {
+	N       int
+	Seconds float64
+}
+
+func (a *app) bench() *cobra.Command {
+	var o BenchOptions
+	var plot string
+	c := &cobra.Command{
+		Use: "bench NAME", Short: "Measure: " + strings.Join(a.hooks.BenchNames, ", "), Args: cobra.ExactArgs(1), ValidArgs: a.hooks.BenchNames,
+		Long: `Measure, against something measured in the same run:
+
+  start  from Spawn to the first line of main, against vfork and exec
+  rate   how many starts a second, against fork, exec and wait
+  dial   from Dial to a usable connection, against connect; starts two nodes itself
+  net    64 bytes there and back and 1 MB writes: on one node against a socketpair
+         and TCP, between two nodes against TCP, a VXLAN and docker's bridge
+  name   files of the realm: reads, writes, a directory of 100,000, watches, against
+         raw puts and gets of etcd`,
+		Example: "  sigmactl bench start -o json\n  sigmactl bench net --plot net.svg",
+	}
+	c.Flags().IntVarP(&o.N, "count", "n", 0, "how many starts, dials, rounds of net (default: the bench's own)")
+	c.Flags().Float64Var(&o.Seconds, "seconds", 0, "length of a measured run of rate (default: the bench's own)")
+	c.Flags().StringVar(&plot, "plot", "", "also draw it, as an SVG file")
+	c.PreRunE = func(_ *cobra.Command, args []string) error {
+		switch {
+		case !slices.Contains(a.hooks.BenchNames, args[0]):
+			return usage("there is no bench %q; there are %s", args[0], strings.Join(a.hooks.BenchNames, ", "))
+		case o.N < 0:
+			return usage("-n %d: cannot be negative", o.N)
+		case plot != "" && filepath.Ext(plot) != ".svg":
+			return usage("--plot %s: it is written as SVG; name the file .svg", plot)
+		}
+		return nil
+	}
+	c.RunE = a.with(func(ctx context.Context, cl *admin.Client, args []string) error {
+		if plot != "" { // say now what would fail after minutes
+			if err := os.WriteFile(plot, nil, 0o644); err != nil {
+				return fmt.Errorf("--plot: %w", err)
+			}
+		}
+		r, err := a.hooks.Bench(ctx, args[0], cl, o)
+		if err != nil {
+			return err
+		}
+		if err := a.print(r, r.Table); err != nil || plot == "" {
+			return err
+		}
+		var svg bytes.Buffer
+		if err := r.Plot(&svg); err != nil {
+			return err
+		}
+		return os.WriteFile(plot, svg.Bytes(), 0o644)
+	})
+	return a.data(c, false)
+}
