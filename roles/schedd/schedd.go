@@ -359,7 +359,7 @@ func (s *Schedd) getSlot(p *proc, tries int) {
 	if p.lc() {
 		class = cgroup.LC
 	}
-	s.cfg.Pool.Get(p.realm.rec.ID, class, func(sl *slot.Slot, err error) {
+	s.cfg.Pool.Get(p.realm.rec.ID, class, p.desc.FDs, func(sl *slot.Slot, err error) {
 		if err == nil {
 			err = s.begin(p, sl)
 			if err == nil {

@@ -125,7 +125,7 @@ func landlock() lsm.Layers { return lsm.Layers{LandlockABI: lsm.LandlockABI()} }
 
 func (e *env) make(realm string) *Slot {
 	e.t.Helper()
-	s, err := e.maker.Make(e.holder, realm, cgroup.BE)
+	s, err := e.maker.Make(e.holder, realm, cgroup.BE, ExecFD)
 	if err != nil {
 		e.t.Fatal(err)
 	}

@@ -24,9 +24,22 @@ import (
 	"sigmaos/runtime/seccomp"
 )
 
-// ExecFD is the only descriptor number from which a slot's child may exec, and
-// so the upper bound of a proc's descriptor limit.
-const ExecFD = 4096
+// A slot's child may exec from one descriptor number alone, which is the upper
+// bound of its procs' descriptor limits. Opening it makes the kernel allocate a
+// table up to there, at every start: so procs with usual limits have slots with
+// the lower one (64 KiB and their accounting less, 3 % of a start).
+const (
+	ExecFD  = 4096
+	usualFD = 1024
+)
+
+// execFD is the descriptor of slots for procs with this limit.
+func execFD(fds int64) uint32 {
+	if fds <= usualFD {
+		return usualFD
+	}
+	return ExecFD
+}
 
 // Binfs says where the programs and the jail template are: paths inside the
 // mount namespace of the process that serves them. sigmad never joins it.
@@ -151,10 +164,11 @@ func pipe() (r, w *os.File, err error) {
 	return os.NewFile(uintptr(p[0]), "log"), os.NewFile(uintptr(p[1]), "log"), nil
 }
 
-// Make builds one slot for a realm and class. It takes milliseconds and is
+// Make builds one slot for a realm and class, for procs with up to so many
+// descriptors. It takes milliseconds and is
 // never on the path of a start. b must be alive; when it dies, so must the slot
 // when idle, for its mount is dead.
-func (m *Maker) Make(b Binfs, realm string, class cgroup.Class) (_ *Slot, err error) {
+func (m *Maker) Make(b Binfs, realm string, class cgroup.Class, fds int64) (_ *Slot, err error) {
 	undo := cleanup.Make(func() {})
 	defer undo.Clean()
 	uid, err := m.takeUID()
@@ -170,7 +184,7 @@ func (m *Maker) Make(b Binfs, realm string, class cgroup.Class) (_ *Slot, err er
 	undo.Add(func() { group.Close() })
 	failpoint.Hit("slot-group")
 
-	s := &Slot{n: n, realm: realm, class: class, uid: uid, maker: m, group: group, log: m.cfg.Logger.With("slot", n, "realm", realm), gone: make(chan struct{})}
+	s := &Slot{n: n, realm: realm, class: class, execFD: execFD(fds), uid: uid, maker: m, group: group, log: m.cfg.Logger.With("slot", n, "realm", realm), gone: make(chan struct{})}
 	ctl, ctlChild, err := socketpair()
 	if err != nil {
 		return nil, err
@@ -236,10 +250,10 @@ func (m *Maker) Make(b Binfs, realm string, class cgroup.Class) (_ *Slot, err er
 	ctlChild.Close()
 	startChild.Close()
 	failpoint.Hit("slot-pid1")
-	// The program's descriptor is number ExecFD; a shell's usual limit is 1,024.
-	limit := unix.Rlimit{Cur: ExecFD + 1, Max: ExecFD + 1}
+	// The program's descriptor has this number; a shell's usual limit is less.
+	limit := unix.Rlimit{Cur: uint64(s.execFD) + 1, Max: uint64(s.execFD) + 1}
 	if err := unix.Prlimit(proc.Pid, unix.RLIMIT_NOFILE, &limit, nil); err != nil {
-		return nil, fmt.Errorf("slot: allowing PID 1 %d descriptors (raise the hard limit of sigmad, ulimit -Hn): %w", ExecFD+1, err)
+		return nil, fmt.Errorf("slot: allowing PID 1 %d descriptors (raise the hard limit of sigmad, ulimit -Hn): %w", limit.Max, err)
 	}
 	if err := group.Add(proc.Pid); err != nil {
 		return nil, err
@@ -247,12 +261,12 @@ func (m *Maker) Make(b Binfs, realm string, class cgroup.Class) (_ *Slot, err er
 	var random [8]byte
 	rand.Read(random[:])
 	key := binary.NativeEndian.Uint64(random[:])
-	filter, err := seccomp.Filter(goruntime.GOARCH, ExecFD, key)
+	filter, err := seccomp.Filter(goruntime.GOARCH, int(s.execFD), key)
 	if err != nil {
 		return nil, err
 	}
 	c := config{
-		uid: uid, execFD: ExecFD, filter: seccomp.Bytes(filter), key: key,
+		uid: uid, execFD: s.execFD, filter: seccomp.Bytes(filter), key: key,
 		binfs: b.Binfs() + "/" + realm, jail: b.Jail(), apparmor: m.cfg.Layers.AppArmor,
 	}
 	c.llSize, c.llFS, c.llNet, c.llScoped = m.cfg.Layers.Ruleset()

@@ -40,8 +40,9 @@ type Pool struct {
 }
 
 type kind struct {
-	realm string
-	class cgroup.Class
+	realm  string
+	class  cgroup.Class
+	execFD uint32
 }
 
 type slots struct {
@@ -81,14 +82,14 @@ func NewPool(cfg PoolConfig, m *Maker, binfs func() (Binfs, error)) *Pool {
 // Get lends a slot: fn is called with one, at once and by the caller when one
 // is idle, otherwise later by whoever frees or makes it. Slots that cannot be
 // made are an error for all who wait.
-func (p *Pool) Get(realm string, class cgroup.Class, fn func(*Slot, error)) {
+func (p *Pool) Get(realm string, class cgroup.Class, fds int64, fn func(*Slot, error)) {
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
 		fn(nil, ErrClosed)
 		return
 	}
-	k := kind{realm, class}
+	k := kind{realm, class, execFD(fds)}
 	g := p.kinds[k]
 	if g == nil {
 		g = &slots{all: make(map[*Slot]Binfs)}
@@ -112,7 +113,7 @@ func (p *Pool) Get(realm string, class cgroup.Class, fn func(*Slot, error)) {
 // Put takes a slot back and hands it on when somebody waits.
 func (p *Pool) Put(s *Slot) {
 	p.mu.Lock()
-	k := kind{s.realm, s.class}
+	k := kind{s.realm, s.class, s.execFD}
 	g := p.kinds[k]
 	if g == nil || p.closed || !s.usable() {
 		if g != nil {
@@ -202,7 +203,7 @@ func (p *Pool) make(k kind, g *slots, made chan struct{}) {
 		b, err := p.binfs()
 		var s *Slot
 		if err == nil {
-			s, err = p.maker.Make(b, k.realm, k.class)
+			s, err = p.maker.Make(b, k.realm, k.class, int64(k.execFD))
 		}
 		p.mu.Lock()
 		if err != nil || p.closed || p.kinds[k] != g {
@@ -269,9 +270,8 @@ func (p *Pool) RemoveRealm(realm string) {
 	var gone []*Slot
 	var made []chan struct{}
 	var waiters []func(*Slot, error)
-	for _, class := range []cgroup.Class{cgroup.BE, cgroup.LC} {
-		k := kind{realm, class}
-		if g := p.kinds[k]; g != nil {
+	for k, g := range p.kinds {
+		if k.realm == realm {
 			delete(p.kinds, k)
 			for s := range g.all {
 				gone = append(gone, s)

@@ -34,7 +34,7 @@ func (e *env) try(p *Pool, realm string, within time.Duration) (*Slot, error) {
 		err error
 	}
 	got := make(chan answer, 1)
-	p.Get(realm, cgroup.BE, func(s *Slot, err error) { got <- answer{s, err} })
+	p.Get(realm, cgroup.BE, 64, func(s *Slot, err error) { got <- answer{s, err} })
 	select {
 	case a := <-got:
 		return a.s, a.err
@@ -68,7 +68,7 @@ func TestPoolLendsTheOneThatRestedLongest(t *testing.T) {
 		t.Error("a slot went to another realm")
 	}
 	got := make(chan *Slot, 1)
-	p.Get(testRealm, cgroup.LC, func(s *Slot, err error) { got <- s })
+	p.Get(testRealm, cgroup.LC, 64, func(s *Slot, err error) { got <- s })
 	if s := <-got; s == a || s == b || s.Class() != cgroup.LC {
 		t.Error("a slot went to another class")
 	}
@@ -196,7 +196,7 @@ func TestFAULTS_F34_PoolRemovesARealm(t *testing.T) {
 		errs := make(chan error, 8)
 		for range 8 {
 			wg.Add(1)
-			p.Get(testRealm, cgroup.BE, func(s *Slot, err error) {
+			p.Get(testRealm, cgroup.BE, 64, func(s *Slot, err error) {
 				defer wg.Done()
 				if err != nil {
 					errs <- err

@@ -67,6 +67,7 @@ type Slot struct {
 	n      uint64
 	realm  string
 	class  cgroup.Class
+	execFD uint32 // all descriptors of its procs are below
 	uid    uint32
 	maker  *Maker
 	group  *cgroup.Group

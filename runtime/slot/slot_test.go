@@ -158,7 +158,7 @@ func TestEndOfASlotEndsItsProc(t *testing.T) {
 		"closed":       (*Slot).Close,
 		"PID 1 killed": func(s *Slot) { syscall.Kill(s.InitPid(), syscall.SIGKILL) },
 	} {
-		s, err := e.maker.Make(e.holder, testRealm, 0)
+		s, err := e.maker.Make(e.holder, testRealm, 0, 64)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -233,7 +233,7 @@ func TestSlotsLeaveNoDescriptors(t *testing.T) {
 		return len(l)
 	}
 	run := func() {
-		s, err := e.maker.Make(e.holder, testRealm, 0)
+		s, err := e.maker.Make(e.holder, testRealm, 0, 64)
 		if err != nil {
 			t.Fatal(err)
 		}
