@@ -60,7 +60,7 @@ func newNames(c *Client, fence *tree.Fence) *Names {
 		Root: func(ctx context.Context) (*server, error) {
 			return n.server(ctx, rootTarget, api.Target{Service: "named"})
 		},
-		Dial: n.dial, Here: n.here,
+		Dial: n.dial, Here: n.here, Stat: statAt, Node: n.node,
 	})
 	return n
 }
@@ -168,6 +168,15 @@ func (n *Names) here(link tree.Attr) bool {
 	return ok && node == i.Number
 }
 
+// node is the name of this proc's node, as entries of /ux have it.
+func (n *Names) node() string {
+	i, err := n.info()
+	if err != nil {
+		return ""
+	}
+	return i.Node
+}
+
 // info describes the node that this client talks to.
 func (n *Names) info() (*api.ClusterInfo, error) {
 	n.mu.Lock()
@@ -213,6 +222,12 @@ func (s *server) Links(ctx context.Context, names []string) (out []resolve.Entry
 			return out, nil, nil
 		}
 	}
+}
+
+// statAt is for the resolver too: a question that a living server answers.
+func statAt(ctx context.Context, s *server, names []string) (tree.Attr, *resolve.Stop, error) {
+	w, err := s.root.Stat(ctx, names...)
+	return w.Attr, stopAt(w), err
 }
 
 // stopAt is the resolver's word for an operation that met a link.
