@@ -61,6 +61,19 @@ func TestPROBES_N7_ANameIsResolvedOnceAndEveryAddressChecked(t *testing.T) {
 	if _, err := p.Dial(ctx, caller("r1", "p"), api.Target{External: "rebind.example:80"}); api.KindOf(err) != api.Denied {
 		t.Errorf("a name that changes: %v", err)
 	}
+	// Forms that some parsers read as addresses are names here; what a resolver
+	// makes of them is checked as well.
+	for _, form := range []string{"0x7f000001", "2130706433", "127.1", "017700000001", "127.0.0.1.", "①②⑦.0.0.1", "localhost."} {
+		x := External{Resolve: func(_ context.Context, host string) ([]netip.Addr, error) {
+			if host != form {
+				t.Errorf("%q is asked for as %q", form, host)
+			}
+			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+		}}
+		if _, err := lone(t, x).Dial(ctx, caller("r1", "p"), api.Target{External: form + ":80"}); api.KindOf(err) != api.Denied {
+			t.Errorf("%s: %v, want kind %q", form, err, api.Denied)
+		}
+	}
 	for _, bad := range []string{"", "1.1.1.1", "1.1.1.1:0", "1.1.1.1:99999", "1.1.1.1:x", ":80", "[::1:80", "a\x00b:80"} {
 		if _, err := p.dialExternal(ctx, caller("r1", "p"), bad, false); err == nil {
 			t.Errorf("%q is dialled", bad)
