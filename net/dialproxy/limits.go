@@ -17,13 +17,13 @@ type Limits struct {
 	Endpoints int // of a realm; default 16,384
 	Backlog   int // connections that wait for one listener; default 256
 	// Connections that wait for listeners: of a realm, by default 2,048 or a
-	// quarter of the node's; of the node, D/4 and at most 65,536.
+	// quarter of the node's; of the node, D/8 and at most 65,536.
 	Pending, NodePending int
 	// Dials under way that hold a descriptor: to other nodes, outside, and
-	// through names. Of a realm, by default a quarter of the node's; of the node, D/16.
+	// through names. Of a realm, by default a quarter of the node's; of the node, D/32.
 	Connecting, NodeConnecting int
 	// Open connections with parts of σOS: of a realm, by default half of the
-	// node's; of the node, D/4.
+	// node's; of the node, D/8.
 	Services, NodeServices int
 	Dials                  float64 // a second, of a realm; default 20,000
 	Burst                  float64 // default a quarter second of Dials
@@ -40,11 +40,11 @@ func (l *Limits) fill() {
 	fds := int(min(r.Cur, 1<<30))
 	def(&l.Endpoints, 16384)
 	def(&l.Backlog, 256)
-	def(&l.NodePending, min(fds/4, 1<<16))
+	def(&l.NodePending, min(fds/8, 1<<16))
 	def(&l.Pending, min(2048, l.NodePending/4))
-	def(&l.NodeConnecting, fds/16)
+	def(&l.NodeConnecting, fds/32)
 	def(&l.Connecting, l.NodeConnecting/4)
-	def(&l.NodeServices, fds/4)
+	def(&l.NodeServices, fds/8)
 	def(&l.Services, l.NodeServices/2)
 	if l.Dials == 0 {
 		l.Dials = 20_000

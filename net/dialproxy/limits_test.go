@@ -37,7 +37,7 @@ func TestLimitsLeaveRoomForOthers(t *testing.T) {
 				t.Errorf("with %d descriptors, %s: %d of a realm, %d of the node", fds, name, v[0], v[1])
 			}
 		}
-		if all := l.NodePending + l.NodeConnecting + l.NodeServices; uint64(all) > fds*2/3 {
+		if all := l.NodePending + l.NodeConnecting + l.NodeServices; uint64(all) > fds/3 {
 			t.Errorf("of %d descriptors procs can use %d", fds, all)
 		}
 	}

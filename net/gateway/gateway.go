@@ -52,10 +52,10 @@ type Config struct {
 	// A client whose proc has said all may be silent for so long (default 5 min),
 	// and send for so long after it is gone (default 5 s).
 	Quiet, Linger time.Duration
-	// Connections without a token: in all, by default 256 or D/32; of an address
+	// Connections without a token: in all, by default 256 or D/64; of an address
 	// (of IPv6: its /64), an eighth.
 	Strangers, StrangersEach int
-	// Connections with one: in all, by default 4,096 or D/8; of a realm, a quarter.
+	// Connections with one: in all, by default 4,096 or D/16; of a realm, a quarter.
 	Clients, ClientsEach int
 }
 
@@ -75,9 +75,9 @@ func (c *Config) fill() {
 	last(&c.Quiet, 5*time.Minute)
 	last(&c.Linger, 5*time.Second)
 	fds := descriptors()
-	def(&c.Strangers, min(256, fds/32))
+	def(&c.Strangers, min(256, fds/64))
 	def(&c.StrangersEach, c.Strangers/8)
-	def(&c.Clients, min(4096, fds/8))
+	def(&c.Clients, min(4096, fds/16))
 	def(&c.ClientsEach, c.Clients/4)
 }
 

@@ -35,7 +35,7 @@ type IngressConfig struct {
 	Logger *slog.Logger
 
 	HeaderTime time.Duration // until the PROXY header must be there; default 10 s
-	Open       int           // connections without a header, or relayed; default 4,096 or an eighth of the descriptors
+	Open       int           // connections without a header, or relayed; default 4,096 or D/16
 }
 
 // Ingress takes connections from load-balancers.
@@ -73,7 +73,7 @@ func ListenIngress(cfg IngressConfig) (*Ingress, error) {
 		cfg.HeaderTime = 10 * time.Second
 	}
 	if cfg.Open == 0 {
-		cfg.Open = max(1, min(4096, descriptors()/8))
+		cfg.Open = max(1, min(4096, descriptors()/16))
 	}
 	cfg.Logger = quiet.New(cfg.Logger, clock.Real()) // strangers make it write
 	i := &Ingress{cfg: cfg, lis: lis, open: newCrowd(cfg.Open, cfg.Open)}
