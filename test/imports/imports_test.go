@@ -26,7 +26,7 @@ var light = map[string]bool{"sigmaos/naming/tree": true, "sigmaos/naming/ninep":
 var only = map[string][]string{
 	"ctl":   {"sigmaos/sigma", "sigmaos/api", "github.com/spf13/"},
 	"apps":  {"sigmaos/sigma", "sigmaos/api", "golang.org/x/sys/"},
-	"sigma": {"sigmaos/api", "sigmaos/sigma", "golang.org/x/sys/", "sigmaos/naming/tree", "sigmaos/naming/ninep", "sigmaos/naming/resolve", "sigmaos/net/rpc", "sigmaos/net/fdpass"},
+	"sigma": {"sigmaos/api", "sigmaos/sigma", "golang.org/x/sys/", "sigmaos/naming/tree", "sigmaos/naming/ninep", "sigmaos/naming/memfs", "sigmaos/naming/resolve", "sigmaos/net/rpc", "sigmaos/net/fdpass"},
 	"api":   {"sigmaos/api"},
 }
 
@@ -38,7 +38,7 @@ var also = map[string][]string{
 // alone names the folders that may import a library.
 var alone = map[string][]string{
 	"go.etcd.io/":               {"naming/named", "roles"},
-	"github.com/hanwen/go-fuse": {"runtime/binfs"},
+	"github.com/hanwen/go-fuse": {"runtime/binfs", "naming/fusemount"}, // what the node serves to slots, and what a person mounts
 	"github.com/hashicorp/":     {"net/gossip"},
 	"github.com/prometheus/":    {"roles"},
 }
