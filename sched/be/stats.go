@@ -33,6 +33,14 @@ func (q *Queue) Hint() Hint {
 	return h
 }
 
+// First is the oldest proc of the realm whose turn it is; false if none waits.
+func (q *Queue) First() (Item, bool) {
+	if at := q.turn.Front(); at != nil {
+		return at.Value.(*realm).line.head.Item, true
+	}
+	return Item{}, false
+}
+
 // Len is the number of waiting procs of all realms.
 func (q *Queue) Len() int { return len(q.items) }
 

@@ -1,0 +1,39 @@
+package pull
+
+import "sigmaos/sched/be"
+
+// Grant takes out of q what a node is to get for an ask, and appends it to dst:
+// what fits its slots, realms in turn, and then, for realms that have less than an
+// equal part of its cores, what fills that up. cached says which programs it has,
+// by digest; nil is no preference.
+//
+// The part is rounded up. With two cores and three realms each may have one proc
+// there, and the kernel gives each two thirds of a core.
+func Grant(dst []be.Item, q *be.Queue, a Ask, cached func(string) bool) []be.Item {
+	from := len(dst)
+	o := be.Offer{Memory: a.Memory, Cached: cached}
+	dst = q.PopN(dst, o, min(a.Slots, a.Max))
+	extra := min(a.Extra, a.Max-(len(dst)-from))
+	if extra <= 0 || a.Cores <= 0 || q.Len() == 0 {
+		return dst
+	}
+	given := make(map[string]int)
+	for _, it := range dst[from:] {
+		o.Memory -= it.Memory
+		given[it.Realm]++
+	}
+	realms := q.Hint().Realms
+	for r := range a.Active {
+		if q.Waiting(r) == 0 {
+			realms++
+		}
+	}
+	for r := range given {
+		if q.Waiting(r) == 0 && a.Active[r] == 0 {
+			realms++
+		}
+	}
+	part := (a.Cores + realms - 1) / realms
+	o.Realm = func(r string, got int) bool { return a.Active[r]+given[r]+got < part }
+	return q.PopN(dst, o, extra)
+}

@@ -1,0 +1,209 @@
+package pull
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"sigmaos/api"
+	"sigmaos/sched/be"
+)
+
+// put pushes procs "realm:n" of one byte each and returns the nodes that are told.
+func put(t testing.TB, s *Shard, procs string) string {
+	t.Helper()
+	var told []string
+	for _, id := range strings.Fields(procs) {
+		realm, _, _ := strings.Cut(id, ":")
+		node, ok, err := s.Push(be.Item{ID: id, Realm: realm, Memory: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok {
+			told = append(told, fmt.Sprint(node))
+		}
+	}
+	return strings.Join(told, " ")
+}
+
+func ids(items []be.Item) string {
+	var out []string
+	for _, it := range items {
+		out = append(out, it.ID)
+	}
+	return strings.Join(out, " ")
+}
+
+func TestGrant(t *testing.T) {
+	type active = map[string]int
+	for _, s := range []struct {
+		name   string
+		queue  string
+		ask    Ask
+		want   string
+		memory int64
+	}{
+		{"slots, in turn", "a:1 a:2 b:1", Ask{Slots: 2}, "a:1 b:1", 9},
+		{"no more than Max", "a:1 a:2 a:3", Ask{Slots: 3, Max: 2}, "a:1 a:2", 9},
+		{"no more than the memory", "a:1 a:2 a:3", Ask{Slots: 3}, "a:1 a:2", 2},
+		{"a busy machine takes no more of the realm that is there", "a:1", Ask{Extra: 9, Cores: 2, Active: active{"a": 2}}, "", 9},
+		{"a new realm gets its half", "a:1 b:1 b:2 b:3", Ask{Extra: 9, Cores: 4, Active: active{"a": 4}}, "b:1 b:2", 9},
+		{"rounded up", "b:1 b:2 c:1 c:2", Ask{Extra: 9, Cores: 2, Active: active{"a": 2}}, "b:1 c:1", 9},
+		{"what is missing to its part", "b:1 b:2 b:3", Ask{Extra: 9, Cores: 8, Active: active{"a": 8, "b": 2}}, "b:1 b:2", 9},
+		{"no more than Extra", "b:1 c:1 d:1", Ask{Extra: 2, Cores: 2, Active: active{"a": 2}}, "b:1 c:1", 9},
+		{"after the slots", "a:1 b:1 b:2", Ask{Slots: 1, Extra: 9, Cores: 2, Active: active{"a": 1}}, "a:1 b:1", 9},
+		{"what the slots gave counts", "b:1 b:2", Ask{Slots: 1, Extra: 9, Cores: 2, Active: active{"a": 1}}, "b:1", 9},
+		{"and its memory too", "a:1 b:1", Ask{Slots: 1, Extra: 9, Cores: 2}, "a:1", 1},
+		{"all cores reserved", "b:1", Ask{Extra: 9, Active: active{"a": 1}}, "", 9},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			sh := NewShard(1, be.New(10))
+			put(t, sh, s.queue)
+			s.ask.Memory = s.memory
+			if s.ask.Max == 0 {
+				s.ask.Max = 64
+			}
+			if got := ids(Grant(nil, sh.Queue, s.ask, nil)); got != s.want {
+				t.Errorf("Grant(%q, %+v) = %q, want %q", s.queue, s.ask, got, s.want)
+			}
+		})
+	}
+}
+
+// pull is an ask of a node, and what it gets.
+func pull(s *Shard, a Ask) string {
+	a.Max = 64
+	items, _ := s.Pull(nil, a, nil)
+	return ids(items)
+}
+
+func TestWhoIsTold(t *testing.T) {
+	s := NewShard(5, be.New(100))
+	for _, n := range []uint16{1, 5, 2, 3} {
+		pull(s, Ask{Node: n, Slots: 2, Memory: 10})
+	}
+	pull(s, Ask{Node: 4, Slots: 2, Memory: 0})                                            // without memory
+	pull(s, Ask{Node: 6, Extra: 2, Cores: 2, Memory: 10, Active: map[string]int{"a": 2}}) // busy
+	if got, want := put(t, s, "a:1 a:2 a:3 a:4 a:5 b:1 a:6"), "5 3 2 1 6"; got != want {
+		t.Errorf("told %q, want %q: its own, who asked last, and for b the busy one", got, want)
+	}
+	if next, ok := s.Decline(3); ok {
+		t.Errorf("all are told, and %d is told again", next)
+	}
+	if got := pull(s, Ask{Node: 1, Slots: 8, Memory: 3}); got != "a:1 b:1 a:2" {
+		t.Errorf("1 gets %q", got)
+	}
+	pull(s, Ask{Node: 7, Slots: 1, Extra: 0, Memory: 9}) // takes a:3; nothing more is wanted
+	if got := put(t, s, "a:7"); got != "" {
+		t.Errorf("1 has slots left and no memory, 7 got all it wanted; told %q", got)
+	}
+}
+
+func TestANoIsPassedOn(t *testing.T) {
+	s := NewShard(5, be.New(100))
+	for _, n := range []uint16{1, 2, 3} {
+		pull(s, Ask{Node: n, Slots: 2, Memory: 10})
+	}
+	if got := put(t, s, "a:1"); got != "3" {
+		t.Fatalf("told %q", got)
+	}
+	if next, ok := s.Decline(3); !ok || next != 2 {
+		t.Errorf("after the no of 3: %d %v, want 2", next, ok)
+	}
+	if next, ok := s.Gone(2); !ok || next != 1 {
+		t.Errorf("after the death of 2: %d %v, want 1", next, ok)
+	}
+	if next, ok := s.Gone(3); ok {
+		t.Errorf("3 owed no answer; %d is told", next)
+	}
+	if got := pull(s, Ask{Node: 1, Slots: 1, Memory: 10}); got != "a:1" {
+		t.Errorf("1 gets %q", got)
+	}
+	if _, ok := s.Decline(1); ok {
+		t.Error("a no after an ask")
+	}
+}
+
+func TestGivenBackIsToldOf(t *testing.T) {
+	s := NewShard(5, be.New(100))
+	put(t, s, "a:1 a:2")
+	items, h := s.Pull(nil, Ask{Node: 1, Slots: 1, Max: 9, Memory: 9}, nil)
+	if h != (Hint{Queued: 1, Least: 1}) {
+		t.Errorf("hint %+v", h)
+	}
+	pull(s, Ask{Node: 2, Slots: 2, Memory: 9})
+	if node, ok, err := s.Back(items[0]); node != 2 || !ok || err != nil {
+		t.Errorf("Back told %d %v %v, want 2", node, ok, err)
+	}
+	if _, _, err := s.Back(items[0]); api.KindOf(err) != api.Exists {
+		t.Errorf("given back twice: %v", err)
+	}
+	if _, _, err := s.Push(items[0]); api.KindOf(err) != api.Exists {
+		t.Errorf("pushed twice: %v", err)
+	}
+}
+
+// TestParkedListsAgainstAMap checks the lists after random events.
+func TestParkedListsAgainstAMap(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		s := NewShard(1, be.New(1000))
+		node := rapid.Uint16Range(1, 6)
+		n := 0
+		rt.Repeat(map[string]func(*rapid.T){
+			"pull": func(rt *rapid.T) {
+				a := Ask{Node: node.Draw(rt, "node"), Slots: rapid.IntRange(0, 2).Draw(rt, "slots"), Extra: 2, Cores: 2, Max: 9, Memory: rapid.Int64Range(0, 4).Draw(rt, "memory"), Active: map[string]int{"a": 1}}
+				items, _ := s.Pull(nil, a, nil)
+				if _, parked := s.parked[a.Node]; parked != (len(items) == 0 || len(items) < a.Slots) {
+					rt.Fatalf("%+v got %d, parked %v", a, len(items), parked)
+				}
+			},
+			"push": func(rt *rapid.T) {
+				n++
+				it := be.Item{ID: fmt.Sprint(n), Realm: rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "realm"), Memory: rapid.Int64Range(0, 4).Draw(rt, "memory")}
+				suited := false
+				for _, p := range s.parked {
+					suited = suited || s.suits(p, it)
+				}
+				told, ok, err := s.Push(it)
+				if err != nil || ok != (suited && (ok || s.Queue.Waiting(it.Realm) <= be.Window)) || ok && !s.told[told] {
+					rt.Fatalf("Push(%+v) told %d %v %v, one suits: %v", it, told, ok, err, suited)
+				}
+			},
+			"no": func(rt *rapid.T) { s.Decline(node.Draw(rt, "node")) },
+			"": func(rt *rapid.T) {
+				n := 0
+				for slots, first := range map[bool]*park{true: s.slots, false: s.shares} {
+					var prev *park
+					for p := first; p != nil; prev, p = p, p.next {
+						if n++; p.prev != prev || p.slots != slots || s.parked[p.node] != p || s.told[p.node] {
+							rt.Fatalf("%+v is in the wrong place", p)
+						}
+					}
+				}
+				if n != len(s.parked) {
+					rt.Fatalf("%d in lists, %d parked", n, len(s.parked))
+				}
+			},
+		})
+	})
+}
+
+func BenchmarkPushPull(b *testing.B) {
+	s := NewShard(1, be.New(1<<20))
+	for i := range 10_000 {
+		put(b, s, fmt.Sprint("r", i%100, ":", i))
+	}
+	for n := range uint16(1000) {
+		s.Pull(nil, Ask{Node: n + 2, Extra: 9, Cores: 4, Max: 9, Memory: 0}, nil)
+	}
+	active := map[string]int{"r1": 2, "r2": 2}
+	var items []be.Item
+	for i := 0; b.Loop(); i++ {
+		items, _ = s.Pull(items[:0], Ask{Node: uint16(i%1000 + 2), Slots: 1, Max: 9, Memory: 100, Cores: 4, Active: active}, nil)
+		if _, _, err := s.Push(items[0]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
