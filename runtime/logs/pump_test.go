@@ -179,7 +179,7 @@ func TestFloodIsLimited(t *testing.T) {
 	taken := func() int { return int(s.Info("r", "flooder").Bytes[0]) }
 	const step = 20 * time.Millisecond
 	for passed := time.Duration(0); taken() < 6*burst; passed += step {
-		if got, most := taken(), burst+int(rate*passed.Seconds()); got > most {
+		if got, most := taken(), burst+int(rate*passed/time.Second); got > most {
 			t.Fatalf("took %d bytes in %v, want at most %d", got, passed, most)
 		}
 		c.Advance(step)
