@@ -14,7 +14,7 @@ import (
 // terms are remembered.
 const (
 	maxTTL    = 24 * time.Hour
-	maxEpochs = 4096
+	maxEpochs = 1024
 )
 
 // lease keeps files for as long as it is renewed; fs.mu guards it.
@@ -110,6 +110,9 @@ func (fs *FS) endLocked(l *lease) {
 func (fs *FS) sawTerm(f tree.Fence) error {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
+	if len(f.Path) > 4096 {
+		return api.E(api.TooLarge, "attach", "", "an election's path has at most 4096 bytes here")
+	}
 	if _, known := fs.epochs[f.Path]; !known && len(fs.epochs) >= maxEpochs {
 		return api.E(api.Busy, "attach", f.Path, "the tree knows %d elections already", maxEpochs)
 	}

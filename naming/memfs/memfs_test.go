@@ -17,6 +17,6 @@ func TestTree(t *testing.T) {
 	treetest.Run(t, cfg, func(t *testing.T) tree.FS {
 		fs := New(Options{MaxFile: cfg.MaxFile, History: cfg.History})
 		t.Cleanup(func() { fs.Close() })
-		return fs
+		return maybeMutant(fs)
 	})
 }

@@ -60,7 +60,7 @@ func (c *Client) start(ctx context.Context, typ uint8, m message, fresh uint32) 
 		case c.slots <- struct{}{}:
 			k.slot = true
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, ended(ctx)
 		case <-c.done:
 			return nil, c.lost()
 		}
@@ -146,7 +146,7 @@ func (c *Client) wait(ctx context.Context, k *call) (reply, error) {
 			return reply{}, c.lost()
 		}
 	case <-ctx.Done():
-		return c.abandon(k, ctx.Err())
+		return c.abandon(k, ended(ctx))
 	}
 }
 

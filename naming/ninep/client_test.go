@@ -87,7 +87,7 @@ func TestCanceledCalls(t *testing.T) {
 	ctx, cancel := context.WithCancel(ctxOf(t))
 	for range n {
 		wg.Go(func() {
-			if _, err := h.ReadAt(ctx, make([]byte, 10), 0); !errors.Is(err, context.Canceled) {
+			if _, err := h.ReadAt(ctx, make([]byte, 10), 0); !errors.Is(err, context.Canceled) || api.KindOf(err) != api.Canceled {
 				t.Errorf("ReadAt: %v, want canceled", err)
 			}
 		})

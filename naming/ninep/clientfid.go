@@ -18,6 +18,9 @@ type Fid struct {
 	uses  atomic.Int32 // calls under way, and one until it is ended
 }
 
+// Done is closed when the connection to the place's server is lost.
+func (f *Fid) Done() <-chan struct{} { return f.c.done }
+
 func (c *Client) newPlace(num uint32) *Fid {
 	f := &Fid{c: c, num: num}
 	f.uses.Store(1)

@@ -127,7 +127,7 @@ func (c *Client) follow(ctx context.Context, k *call, fn func(uint64, []tree.Eve
 			}
 			return errEnded
 		case <-ctx.Done():
-			return ctx.Err()
+			return ended(ctx)
 		case <-c.done:
 			return c.lost()
 		}

@@ -104,6 +104,20 @@ func asError(op string, err error) *api.Error {
 	return api.AsError(op, err)
 }
 
+// over is the error of a call whose context ended: of kind Canceled or Deadline,
+// and the context's own.
+type over struct {
+	err   *api.Error
+	cause error
+}
+
+func (e *over) Error() string   { return e.err.Error() }
+func (e *over) Unwrap() []error { return []error{e.err, e.cause} }
+
+func ended(ctx context.Context) error {
+	return &over{asError("", ctx.Err()), context.Cause(ctx)}
+}
+
 // maxText bounds each text of an error on the wire.
 const maxText = 1024
 

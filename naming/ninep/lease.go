@@ -45,6 +45,9 @@ func (m *srevoke) run(r *request) (message, error) {
 
 func (m *lease) on(r *request, do func(context.Context, tree.Leases) error) (message, error) {
 	l, err := r.s.leases()
+	if err == nil && len(m.ID) > maxID {
+		err = api.E(api.NotFound, "lease", "", "there is no such lease")
+	}
 	if err != nil {
 		return nil, err
 	}

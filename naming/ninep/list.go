@@ -13,7 +13,8 @@ import (
 // that a client may read on, from the beginning, or from where an answer ended;
 // elsewhere it is counted from the answer's beginning.
 type listing struct {
-	ends   []mark   // of answers, by cookie
+	ends   []mark   // of answers, by cookie and by name
+	given  uint64   // the highest cookie
 	first  uint64   // the cookie of names[0]
 	names  []string // of the latest entries
 	budget int      // names that count against the server's
@@ -56,10 +57,10 @@ func (l *listing) find(cookie uint64) (after string, skip uint64, ok bool) {
 		return 0
 	})
 	switch {
+	case cookie > l.given:
+		return "", 0, false
 	case exact:
 		return l.ends[i].name, 0, true
-	case i == len(l.ends): // it was never given
-		return "", 0, false
 	case i == 0:
 		return "", cookie - cookieDotDot, true
 	}
@@ -72,13 +73,20 @@ func (l *listing) gave(s *server, cookie uint64, names []string) {
 		return
 	}
 	last := mark{cookie + uint64(len(names)), names[len(names)-1]}
-	i, _ := slices.BinarySearchFunc(l.ends, cookie, func(m mark, c uint64) int {
-		if m.cookie <= c {
-			return -1
+	l.given = max(l.given, last.cookie)
+	// The directory may have changed since it was read before: of the older marks
+	// those stay that are in order with this one.
+	kept := slices.DeleteFunc(l.ends, func(m mark) bool {
+		if m.cookie <= cookie {
+			return m.name >= names[0]
 		}
-		return 1
+		return m.cookie <= last.cookie || m.name <= last.name
 	})
-	l.ends = append(l.ends[:i], last) // what was given behind cookie before is void
+	i := 0
+	for i < len(kept) && kept[i].cookie <= cookie {
+		i++
+	}
+	l.ends = slices.Insert(kept, i, last)
 	if len(l.ends) > maxEnds {
 		kept := l.ends[:0]
 		for j, m := range l.ends {

@@ -26,6 +26,9 @@ func (m *screate) fids() uses {
 }
 
 func (m *screate) run(r *request) (message, error) {
+	if err := checkNew("create", m.New); err != nil {
+		return nil, err
+	}
 	at, err := r.findParent("create", r.fid[0], m.Names)
 	if err != nil {
 		return nil, err

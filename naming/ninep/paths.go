@@ -20,6 +20,13 @@ func isLink(a tree.Attr) bool {
 // find walks from a fid along names. Where a link is in the way it stops there,
 // which is no error. The place is held.
 func (r *request) find(f *fid, names []string) (found, error) {
+	bytes := 0
+	for _, name := range names {
+		bytes += len(name) + 1
+	}
+	if bytes > tree.MaxPath {
+		return found{}, longPath("walk")
+	}
 	at := found{place: f.place.hold()}
 	for i, name := range names {
 		file, err := r.entry(at.place, name)
@@ -50,6 +57,19 @@ func (r *request) findParent(op string, f *fid, names []string) (found, error) {
 	at, err := r.find(f, names[:len(names)-1])
 	at.last = last
 	return at, err
+}
+
+// maxID bounds what trees remember for a client: ids of leases and of writes.
+const maxID = 255
+
+func checkNew(op string, n tree.NewFile) error {
+	switch {
+	case len(n.Lease) > maxID:
+		return api.E(api.NotFound, op, "", "there is no such lease")
+	case len(n.Target) > tree.MaxPath:
+		return longPath(op)
+	}
+	return nil
 }
 
 // atLink reports whether err came about because the place is a link, reached by

@@ -40,11 +40,11 @@ type server struct {
 	wg      sync.WaitGroup  // one for each request
 }
 
-// Serve answers the requests of one peer, which is c, until the connection or
-// ctx ends. It closes the connection and everything that the peer had open, and
-// returns when no request runs any more. A clean end by the peer is nil.
-func Serve(ctx context.Context, conn Conn, c api.Caller, fs tree.FS, opts Options) error {
-	ctx, cancel := context.WithCancel(ctx)
+// Serve answers the requests of one peer, which is c, until the connection or the
+// owner's context ends. It closes the connection and everything that the peer had
+// open, and returns when no request runs any more. A clean end by the peer is nil.
+func Serve(owner context.Context, conn Conn, c api.Caller, fs tree.FS, opts Options) error {
+	ctx, cancel := context.WithCancel(owner)
 	defer cancel()
 	s := &server{
 		opts: opts.withDefaults(), caller: c, fs: fs, ctx: ctx,
@@ -60,8 +60,11 @@ func Serve(ctx context.Context, conn Conn, c api.Caller, fs tree.FS, opts Option
 	conn.Close()
 	s.wg.Wait()
 	s.dropFids()
-	if errors.Is(err, io.EOF) {
+	switch {
+	case errors.Is(err, io.EOF):
 		return nil
+	case owner.Err() != nil:
+		return owner.Err()
 	}
 	return err
 }

@@ -26,6 +26,9 @@ func (m *attach) run(r *request) (message, error) {
 
 // attach makes the fid of r the root of what is wanted.
 func (r *request) attach(aname string, fence *tree.Fence) (tree.Attr, error) {
+	if len(aname) > tree.MaxPath || fence != nil && len(fence.Path) > tree.MaxPath {
+		return tree.Attr{}, longPath("attach")
+	}
 	f, err := r.s.fs.Attach(r.ctx, r.s.caller, aname, fence)
 	if err != nil {
 		return tree.Attr{}, err
@@ -128,6 +131,10 @@ func checkName(op, name string) error {
 		return &numbered{err: asError(op, err), errno: syscall.ENAMETOOLONG}
 	}
 	return err
+}
+
+func longPath(op string) error {
+	return &numbered{err: api.E(api.TooLarge, op, "", "a path has at most %d bytes", tree.MaxPath), errno: syscall.ENAMETOOLONG}
 }
 
 // hidden says that the client is not to see this link, but what is behind it.

@@ -142,7 +142,8 @@ func TestFAULTS_F36_SlowFunction(t *testing.T) {
 	if _, err := f.Stat(ctxOf(t)); err != nil {
 		t.Errorf("another call on the connection: %v", err)
 	}
-	err = f.Watch(ctxOf(t), last, func(at uint64, ev []tree.Event) error {
+	c = connect(t, serve(t, caller("alice"), fs, Options{Unread: 1000})) // with more patience
+	err = attachRoot(t, c).Watch(ctxOf(t), last, func(at uint64, ev []tree.Event) error {
 		time.Sleep(100 * time.Microsecond)
 		return follow(at, ev)
 	})

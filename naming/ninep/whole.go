@@ -74,6 +74,12 @@ func (r *request) get(f tree.File, most int) (tree.Attr, []byte, error) {
 func (m *sput) fids() uses { return share(m.Fid) }
 
 func (m *sput) run(r *request) (message, error) {
+	if err := checkNew("put", m.Put.NewFile); err != nil {
+		return nil, err
+	}
+	if len(m.Put.NoReplay) > maxID {
+		return nil, bad("put", "the id of a write has at most %d bytes", maxID)
+	}
 	at, err := r.findParent("put", r.fid[0], m.Names)
 	if err != nil {
 		return nil, err

@@ -3,9 +3,11 @@ package treetest
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"sigmaos/api"
 	"sigmaos/naming/tree"
@@ -84,6 +86,7 @@ func increment(e *env, f tree.File) error {
 	if err != nil {
 		return err
 	}
+	runtime.Gosched() // somebody else may be faster
 	_, err = e.alice.Put(e.ctx, "n", tree.Put{If: &a.Version, Data: []byte(strconv.Itoa(n + 1))})
 	return err
 }
@@ -94,8 +97,9 @@ func testPutIsWhole(e *env) {
 	value := func(i int) string { return strings.Repeat(string(rune('a'+i%26)), size-i) }
 	e.put(e.alice, "f", value(0))
 	done := make(chan struct{})
+	var reads [2]atomic.Int32
 	var wg sync.WaitGroup
-	for range 2 {
+	for i := range 2 {
 		wg.Go(func() {
 			buf := make([]byte, size)
 			for {
@@ -119,11 +123,12 @@ func testPutIsWhole(e *env) {
 					e.Errorf("%d bytes of a Put are %.20q…%.20q", n, got, got[max(0, n-20):])
 					return
 				}
+				reads[i].Add(1)
 			}
 		})
 	}
-	for i := range 50 {
-		if _, err := e.alice.Put(e.ctx, "f", tree.Put{Data: []byte(value(i))}); err != nil {
+	for i := 0; i < 50 || i < 2000 && min(reads[0].Load(), reads[1].Load()) < 100 && !e.Failed(); i++ {
+		if _, err := e.alice.Put(e.ctx, "f", tree.Put{Data: []byte(value(i % 100))}); err != nil {
 			e.Errorf("Put: %v", err)
 		}
 	}
