@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -172,6 +173,45 @@ func BenchmarkNamed(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkInterleaved takes one of each in turn, so that what else the machine
+// does meets all alike, and reports medians.
+func BenchmarkInterleaved(b *testing.B) {
+	_, root := benchTree(b)
+	c, ctx := etcd(b), context.Background()
+	small, large := mkdir(b, root, "small", 0o755), mkdir(b, root, "large", 0o755)
+	fill(b, large, 0, 100_000)
+	made := tree.NewFile{Mode: tree.ModeFile | 0o644, Exclusive: true}
+	what := []struct {
+		name string
+		fn   func(i int) error
+	}{
+		{"etcd-put", func(i int) error { return second(c.Put(ctx, fmt.Sprint("bench/", i), "x")) }},
+		{"create-1st", func(i int) error { return second(small.Create(ctx, fmt.Sprintf("n%08d", i), made)) }},
+		{"create-100kth", func(i int) error { return second(large.Create(ctx, fmt.Sprintf("n%08d", i), made)) }},
+		{"put", func(int) error { return second(root.Put(ctx, "f", tree.Put{Data: []byte("x")})) }},
+		{"rename", func(i int) error { return large.Rename(ctx, fmt.Sprintf("n%08d", i), large, fmt.Sprintf("m%08d", i)) }},
+	}
+	put(b, root, "f", "x")
+	times := make([][]float64, len(what))
+	n := 0
+	for b.Loop() {
+		for j, w := range what {
+			began := time.Now()
+			if err := w.fn(n); err != nil {
+				b.Fatalf("%s: %v", w.name, err)
+			}
+			times[j] = append(times[j], float64(time.Since(began).Nanoseconds())/1e6)
+		}
+		n++
+	}
+	b.ReportMetric(0, "ns/op")
+	for j, w := range what {
+		slices.Sort(times[j])
+		b.ReportMetric(times[j][n/2], w.name+"-ms")
+	}
+	c.Delete(ctx, "bench/", clientv3.WithPrefix())
 }
 
 // parallel runs b.N calls by 64 clients.

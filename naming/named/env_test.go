@@ -80,8 +80,16 @@ type line struct {
 	lost       atomic.Int64 // requests to read or write that were not answered
 	asked      atomic.Int64 // requests to read or write
 	answered   atomic.Int64
+	kept       atomic.Int64                // renewals of the lease that were sent
+	late       atomic.Pointer[clientv3.Op] // the next request is kept here; the network delivers it later
 	counting   atomic.Bool
 	ops, bytes atomic.Int64 // written by transactions
+}
+
+func newLine(t testing.TB) *line {
+	l := &line{Etcd: etcd(t)}
+	l.late.Store(new(clientv3.Op)) // nothing is to be late
+	return l
 }
 
 const (
@@ -134,6 +142,10 @@ func (l *line) Do(ctx context.Context, op clientv3.Op) (resp clientv3.OpResponse
 	if l.mode.Load() != whole {
 		l.lost.Add(1)
 	}
+	if l.late.CompareAndSwap(nil, &op) {
+		<-ctx.Done()
+		return resp, ctx.Err()
+	}
 	err2 := l.through(ctx, func() error { resp, err = l.Etcd.Do(ctx, op); return err })
 	return resp, err2
 }
@@ -155,6 +167,7 @@ func (l *line) Grant(ctx context.Context, ttl int64) (resp *clientv3.LeaseGrantR
 }
 
 func (l *line) KeepAliveOnce(ctx context.Context, id clientv3.LeaseID) (resp *clientv3.LeaseKeepAliveResponse, err error) {
+	l.kept.Add(1)
 	err2 := l.through(ctx, func() error { resp, err = l.Etcd.KeepAliveOnce(ctx, id); return err })
 	return resp, err2
 }
@@ -195,7 +208,7 @@ type host struct {
 
 func newHost(t testing.TB, name string, change func(*Config)) *host {
 	t.Helper()
-	h := &host{line: &line{Etcd: etcd(t)}}
+	h := &host{line: newLine(t)}
 	cfg := Config{Etcd: h.line, Node: name, Logger: slog.New(slog.DiscardHandler), LeaseTTL: time.Second}
 	if change != nil {
 		change(&cfg)

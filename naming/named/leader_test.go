@@ -280,6 +280,28 @@ func TestUnknownOutcomeIsFoundOut(t *testing.T) {
 	}
 }
 
+// A copy of a write that the network delivers late, after the next attempt and
+// other writes, changes nothing.
+func TestALateCopyOfAWriteDoesNothing(t *testing.T) {
+	realm, ctx := newRealm(t), tctx(t)
+	a := newHost(t, "na", func(c *Config) { c.WriteTimeout = time.Second; c.LeaseTTL = 10 * time.Second })
+	root := a.root(t, realm, "alice")
+	put(t, root, "f", "one")
+	a.line.late.Store(nil)
+	put(t, root, "f", "two") // by its second attempt
+	late := a.line.late.Load()
+	put(t, root, "f", "three")
+	for range 2 {
+		resp, err := etcd(t).Do(ctx, *late)
+		if err != nil || resp.Txn().Succeeded {
+			t.Errorf("the late copy: %v, has taken effect: %v", err, err == nil)
+		}
+		a.Close()
+		a = newHost(t, "nb", nil) // and what etcd holds, in a later term
+		wantFile(t, a.root(t, realm, "alice"), "f", "three")
+	}
+}
+
 // Where the outcome cannot be found out, the leader steps down before it says
 // anything more; the next term reads what happened.
 func TestUnknownOutcomeEndsTheTerm(t *testing.T) {

@@ -343,3 +343,27 @@ func TestElectionsCanBeWaitedFor(t *testing.T) {
 		t.Errorf("the watcher hears %+v", e)
 	}
 }
+
+// While the outcome of a write is not known, nothing is answered, renewals
+// neither: leases must not end for that.
+func TestFAULTS_F13_NoRevocationWhileEtcdIsSlow(t *testing.T) {
+	realm, ctx := newRealm(t), tctx(t)
+	h, fake := onFake(t, "na")
+	fs, root, c := h.tree(t, realm), h.root(t, realm, "alice"), as(realm, "alice")
+	lease := grant(t, fs, c, 2*time.Second)
+	ephemeral(t, root, "e", lease)
+	h.line.mode.Store(dropAnswers)
+	done := make(chan error, 1)
+	go func() { done <- second(root.Put(ctx, "f", tree.Put{Create: true})) }()
+	eventually(t, "the write's outcome is unknown", func() bool { return fs.term.unsettled.Load() != nil })
+	renewed := make(chan error, 1)
+	go func() { renewed <- fs.Renew(ctx, c, lease) }()
+	fake.Advance(3 * time.Second)
+	h.line.mode.Store(whole)
+	if err := <-done; err != nil {
+		t.Fatalf("Put: %v", err)
+	}
+	if err := <-renewed; err != nil || !has(t, root, "e") {
+		t.Errorf("Renew after the silence: %v; the file is there: %v", err, has(t, root, "e"))
+	}
+}

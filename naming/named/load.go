@@ -129,6 +129,9 @@ func (l *loader) inode(key string, value []byte) error {
 		return err
 	}
 	in.Owner = l.intern(in.Owner)
+	if len(in.Data) == 0 {
+		in.Data = nil // which would keep the whole value
+	}
 	l.st.nodes[id] = &node{inode: in}
 	return nil
 }
@@ -147,8 +150,8 @@ func (l *loader) dirent(key string, value []byte) error {
 		l.lost++
 		return nil
 	}
-	n.Parent, n.Name = e.parent, e.name
-	l.st.link(parent, e.name, n)
+	n.Parent, n.Name = e.parent, strings.Clone(e.name) // not the whole key with it
+	l.st.link(parent, n.Name, n)
 	return nil
 }
 

@@ -52,7 +52,7 @@ const stalled = minLease / 4
 
 // reapLoop waits for the next lease that may have run out.
 func (t *term) reapLoop(ctx context.Context) {
-	for {
+	for t.settled(ctx) == nil { // else renewals wait, and no lease must end for it
 		wait, expired := t.expired()
 		t.revokeAll(ctx, expired)
 		if len(expired) > 0 {

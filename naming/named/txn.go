@@ -138,11 +138,12 @@ func (t *term) unsettle() {
 	}
 }
 
-// settleDown lets answers go again.
+// settleDown lets answers go again. Leases could not be renewed meanwhile.
 func (t *term) settleDown() {
-	if c := t.unsettled.Swap(nil); c != nil {
-		close(*c)
+	if c := t.unsettled.Load(); c != nil {
 		t.refreshLeases()
+		t.unsettled.Store(nil)
+		close(*c)
 	}
 }
 

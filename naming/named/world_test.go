@@ -70,7 +70,7 @@ func (h *host) end() {
 
 // startHost starts a node, which after a crash has another boot.
 func (w *world) startHost(name string) {
-	h := &host{line: &line{Etcd: etcd(w.t)}}
+	h := &host{line: newLine(w.t)}
 	hooks := w.hooks
 	hooks.stop = h.line.wait
 	w.mu.Lock()
