@@ -241,7 +241,9 @@ func (g *programs) data(realm, key string, b []byte) error {
 func (g *programs) end(realm, key string) (api.Program, error) {
 	g.mu.Lock()
 	u, err := g.take(realm, key)
-	delete(g.uploads, key)
+	if err == nil { // not another realm's
+		delete(g.uploads, key)
+	}
 	g.mu.Unlock()
 	if err != nil {
 		return api.Program{}, err

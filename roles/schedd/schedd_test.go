@@ -1,0 +1,495 @@
+package schedd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sigmaos/api"
+	"sigmaos/api/wire"
+	"sigmaos/internal/clock"
+	"sigmaos/net/control"
+	"sigmaos/runtime/binfs"
+	"sigmaos/runtime/cgroup"
+	"sigmaos/runtime/logs"
+	"sigmaos/runtime/lsm"
+	"sigmaos/runtime/slot"
+	"sigmaos/sched/be"
+	"sigmaos/sched/node"
+)
+
+// TestMain lets the test binary be the process that serves programs.
+func TestMain(m *testing.M) {
+	if os.Args[0] == binfs.ProcessName {
+		os.Exit(binfs.Main())
+	}
+	code := m.Run()
+	if built.dir != "" {
+		os.RemoveAll(built.dir)
+	}
+	os.Exit(code)
+}
+
+var built struct {
+	once sync.Once
+	dir  string
+	path string
+	err  error
+}
+
+// program is testproc, built once.
+func program(t *testing.T) string {
+	t.Helper()
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "schedd-test"); built.err != nil {
+			return
+		}
+		built.path = filepath.Join(built.dir, "testproc")
+		cmd := exec.Command("go", "build", "-o", built.path, "sigmaos/apps/testproc")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			built.err = fmt.Errorf("%w: %s", err, out)
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
+	}
+	return built.path
+}
+
+// tenants is the table of realms in memory.
+type tenants struct {
+	mu  sync.Mutex
+	all map[string]api.Realm
+}
+
+func (r *tenants) find(match func(api.Realm) bool) (api.Realm, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, v := range r.all {
+		if match(v) {
+			return v, nil
+		}
+	}
+	return api.Realm{}, api.E(api.NotFound, "realm", "", "no such realm")
+}
+
+func (r *tenants) Get(name string) (api.Realm, error) {
+	return r.find(func(v api.Realm) bool { return v.Name == name })
+}
+
+func (r *tenants) ByID(id string) (api.Realm, error) {
+	return r.find(func(v api.Realm) bool { return v.ID == id })
+}
+
+func (r *tenants) List() (out []api.Realm) {
+	r.find(func(v api.Realm) bool { out = append(out, v); return false })
+	return out
+}
+
+func (r *tenants) Create(_ context.Context, v api.Realm) (api.Realm, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v.ID = "id-" + v.Name
+	r.all[v.ID] = v
+	return v, nil
+}
+
+func (r *tenants) Remove(_ context.Context, name string) error {
+	v, err := r.Get(name)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.all, v.ID)
+	return err
+}
+
+// noEndpoints is for procs that talk to nobody.
+type noEndpoints struct{ control.Endpoints }
+
+func (noEndpoints) ProcEnded(api.ProcID)           {}
+func (noEndpoints) RemoveRealm(string)             {}
+func (noEndpoints) List(string) []api.EndpointInfo { return nil }
+
+const (
+	machineCPU    = 2000
+	machineMemory = 512 << 20
+)
+
+var (
+	alice = api.Caller{Node: "n", Realm: "id-a", User: "alice", Operator: true}
+	bob   = api.Caller{Node: "n", Realm: "id-b", User: "bob"}
+)
+
+// start is a schedd on real slots, with the program in both realms' /bin.
+func start(t *testing.T, change func(*Config)) *Schedd {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir, log := t.TempDir(), slog.New(slog.DiscardHandler)
+	store, err := binfs.OpenStore(filepath.Join(dir, "bin"))
+	must(err)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	holder, err := binfs.Start(ctx, binfs.Config{StoreDir: store.Dir(), RunDir: filepath.Join(dir, "run"), Exe: "/proc/self/exe", Logger: log})
+	must(err)
+	t.Cleanup(func() { holder.Close() })
+	layout, err := cgroup.Detect()
+	must(err)
+	tree, err := cgroup.Open(cgroup.Config{Layout: layout, Root: fmt.Sprintf("sigma-schedd%d", os.Getpid()), Node: "n", Logger: log})
+	must(err)
+	t.Cleanup(func() {
+		if err := tree.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	out, err := logs.Open(filepath.Join(dir, "logs"), logs.Limits{}, clock.Real(), log)
+	must(err)
+	t.Cleanup(out.Close)
+	maker, err := slot.NewMaker(slot.Config{Cgroups: tree, Layers: lsm.Layers{LandlockABI: lsm.LandlockABI()}, UIDBase: 1_700_000_000, UIDCount: 256, Logs: out, Logger: log})
+	must(err)
+	t.Cleanup(func() { maker.Close() })
+	pool := slot.NewPool(slot.PoolConfig{Logger: log}, maker, func() (slot.Binfs, error) { return holder, nil })
+	t.Cleanup(pool.Close)
+	realms := &tenants{all: make(map[string]api.Realm)}
+	for _, n := range []string{"a", "b"} {
+		realms.Create(ctx, api.Realm{Name: n})
+	}
+	cfg := Config{
+		Info: api.ClusterInfo{Node: "n"}, NodeNum: 1, Boot: 1, Pool: pool, Cgroups: tree, Logs: out, Store: store, Realms: realms, Endpoints: noEndpoints{},
+		Capacity: node.New(machineCPU, machineMemory), Queue: be.New(1000), Logger: log,
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	s, err := New(cfg)
+	must(err)
+	t.Cleanup(s.Close)
+	b, err := os.ReadFile(program(t))
+	must(err)
+	for _, realm := range []string{"id-a", "id-b"} {
+		_, err = s.programs.put(realm, "testproc", b, 1)
+		must(err)
+	}
+	return s
+}
+
+func (s *Schedd) spawn(t *testing.T, c api.Caller, d api.ProcDesc) api.ProcID {
+	t.Helper()
+	d.Program = "/bin/testproc"
+	if d.Memory == 0 {
+		d.Memory = 16 << 20
+	}
+	id, err := s.Spawn(c, &d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func (s *Schedd) exit(t *testing.T, c api.Caller, id api.ProcID) api.Status {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	st, err := s.WaitExit(ctx, c, string(id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// sleeping is a proc that said Started.
+func (s *Schedd) sleeping(t *testing.T, c api.Caller, d api.ProcDesc) api.ProcID {
+	t.Helper()
+	d.Args = []string{"sleep"}
+	id := s.spawn(t, c, d)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if st, err := s.WaitStart(ctx, c, string(id)); err != nil || st != nil {
+		t.Fatalf("waitstart: %v %v", st, err)
+	}
+	return id
+}
+
+func TestSpawnIsCheckedWhereItEnters(t *testing.T) {
+	s := start(t, nil)
+	s.cfg.Realms.(*tenants).all["id-q"] = api.Realm{ID: "id-q", Name: "q", Quota: api.Quota{Procs: 2}}
+	b, _ := os.ReadFile(program(t))
+	if _, err := s.programs.put("id-q", "testproc", b, 1); err != nil {
+		t.Fatal(err)
+	}
+	quota := api.Caller{Realm: "id-q"}
+	s.sleeping(t, quota, api.ProcDesc{})
+	s.sleeping(t, quota, api.ProcDesc{})
+	for name, tt := range map[string]struct {
+		c    api.Caller
+		d    api.ProcDesc
+		kind api.Kind
+	}{
+		"no realm":            {api.Caller{Operator: true}, api.ProcDesc{Program: "/bin/testproc"}, api.Invalid},
+		"unknown realm":       {api.Caller{Realm: "id-z"}, api.ProcDesc{Program: "/bin/testproc"}, api.NotFound},
+		"unknown program":     {alice, api.ProcDesc{Program: "/bin/none"}, api.NotFound},
+		"a path of the host":  {alice, api.ProcDesc{Program: "/etc/passwd"}, api.NotFound},
+		"a digest of nobody":  {alice, api.ProcDesc{Program: "s1-" + strings.Repeat("0", 64)}, api.NotFound},
+		"nothing":             {alice, api.ProcDesc{}, api.Invalid},
+		"more than there is":  {alice, api.ProcDesc{Program: "/bin/testproc", Memory: machineMemory + 1<<20}, api.NoCapacity},
+		"more CPU than there": {alice, api.ProcDesc{Program: "/bin/testproc", Class: api.LC, MCPU: machineCPU + 1}, api.NoCapacity},
+		"over its quota":      {quota, api.ProcDesc{Program: "/bin/testproc"}, api.Busy},
+	} {
+		if id, err := s.Spawn(tt.c, &tt.d); api.KindOf(err) != tt.kind {
+			t.Errorf("%s: %q %v, want kind %q", name, id, err, tt.kind)
+		}
+	}
+	if n := s.Totals(); n.Spawned != 2 || n.Running != 2 {
+		t.Errorf("what was refused is counted: %+v", n)
+	}
+}
+
+// Figure 2 of the paper: Started, WaitStart, Exited, WaitExit, from beside.
+func TestLifeOfAProc(t *testing.T) {
+	s := start(t, nil)
+	id := s.sleeping(t, alice, api.ProcDesc{Name: "life"})
+	if !strings.HasPrefix(string(id), "life-") {
+		t.Errorf("its id is %s", id)
+	}
+	list, err := s.procs(alice, api.ProcFilter{})
+	if err != nil || len(list) != 1 || list[0].State != api.Running || list[0].User != "alice" {
+		t.Errorf("%+v %v", list, err)
+	}
+	st := list[0].Stamps
+	if st.Spawn == 0 || st.Placed < st.Spawn || st.Slot < st.Placed || st.Exec < st.Slot || st.Started < st.Exec {
+		t.Errorf("its stamps are not in order: %+v", st)
+	}
+	if err := s.Kill(alice, wire.Target{ID: string(id), Reason: "enough"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.exit(t, alice, id); got.State != api.Killed || got.Message != "enough" {
+		t.Errorf("%+v", got)
+	}
+	// A second Kill of it is no error, and changes nothing.
+	if err := s.Kill(alice, wire.Target{ID: string(id)}); err != nil {
+		t.Error(err)
+	}
+	if got := s.exit(t, alice, id); got.Message != "enough" {
+		t.Errorf("%+v", got)
+	}
+	if n := s.Totals(); n.Spawned != 1 || n.Ended != 1 || n.Running != 0 || n.Ends[api.Killed] != 1 {
+		t.Errorf("%+v", n)
+	}
+	if c := s.cfg.Capacity.Snapshot(); c.BEMemory != 0 {
+		t.Errorf("%+v is still held", c)
+	}
+}
+
+func TestKillAsksFirst(t *testing.T) {
+	s := start(t, nil)
+	id := s.spawn(t, alice, api.ProcDesc{Args: []string{"graceful"}})
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if _, err := s.WaitStart(ctx, alice, string(id)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Kill(alice, wire.Target{ID: string(id), GraceMS: -1}); err != nil {
+		t.Fatal(err)
+	}
+	if st := s.exit(t, alice, id); st.State != api.Exited || st.Code != 7 || string(st.Data) != "bye" {
+		t.Errorf("one that heeds WaitKill: %+v", st)
+	}
+	id = s.sleeping(t, alice, api.ProcDesc{})
+	s.Kill(alice, wire.Target{ID: string(id), GraceMS: 20})
+	if st := s.exit(t, alice, id); st.State != api.Killed || !strings.Contains(st.Message, "alice") {
+		t.Errorf("one that does not: %+v", st)
+	}
+	if err := s.Kill(alice, wire.Target{ID: string(id), GraceMS: 1 << 40}); api.KindOf(err) != api.Invalid {
+		t.Errorf("a grace of 35 years: %v", err)
+	}
+	for name, err := range map[string]error{
+		"exited":   s.Exited(alice, wire.Exit{}),
+		"waitkill": func() error { _, err := s.WaitKill(ctx, alice); return err }(),
+	} {
+		if api.KindOf(err) != api.Denied {
+			t.Errorf("%s by who is no proc: %v, want kind %q", name, err, api.Denied)
+		}
+	}
+}
+
+// What does not fit waits, is explained, can be killed where it is, and runs
+// when there is room.
+func TestQueueWaitsForRoom(t *testing.T) {
+	s := start(t, nil)
+	hog := s.sleeping(t, alice, api.ProcDesc{Memory: 400 << 20})
+	waits := s.spawn(t, alice, api.ProcDesc{Memory: 200 << 20, Args: []string{"exit", "0"}})
+	doomed := s.spawn(t, alice, api.ProcDesc{Memory: 200 << 20})
+	w, err := s.why(alice, string(waits))
+	if err != nil || w.Proc.State != api.Queued || len(w.Nodes) != 1 || !strings.Contains(w.Nodes[0], "memory") {
+		t.Errorf("why: %+v %v", w, err)
+	}
+	if err := s.Kill(alice, wire.Target{ID: string(doomed), GraceMS: 5000}); err != nil {
+		t.Fatal(err)
+	}
+	if st := s.exit(t, alice, doomed); st.State != api.Killed {
+		t.Errorf("killed in the queue: %+v", st)
+	}
+	s.Kill(alice, wire.Target{ID: string(hog)})
+	if st := s.exit(t, alice, waits); !st.OK() {
+		t.Errorf("when there was room: %+v", st)
+	}
+}
+
+// Memory that an LC proc reserves is taken from the newest best-effort procs,
+// never from the oldest, and from no LC proc.
+func TestPaper33_ReservedMemoryEvictsTheNewest(t *testing.T) {
+	s := start(t, nil)
+	old := s.sleeping(t, alice, api.ProcDesc{Memory: 150 << 20})
+	reserved := s.sleeping(t, bob, api.ProcDesc{Class: api.LC, MCPU: 100, Memory: 150 << 20})
+	young := s.sleeping(t, bob, api.ProcDesc{Memory: 150 << 20})
+	lc := s.sleeping(t, alice, api.ProcDesc{Class: api.LC, MCPU: 100, Memory: 150 << 20})
+	st := s.exit(t, bob, young)
+	if st.State != api.Evicted || !strings.Contains(st.Message, lc.Short()) {
+		t.Errorf("the newest: %+v", st)
+	}
+	for _, id := range []api.ProcID{old, lc} {
+		if w, err := s.why(alice, string(id)); err != nil || w.Proc.State != api.Running {
+			t.Errorf("%s: %+v %v", id, w.Proc.State, err)
+		}
+	}
+	if w, err := s.why(bob, string(reserved)); err != nil || w.Proc.State != api.Running {
+		t.Errorf("the reserved one: %v %v", w.Proc.State, err)
+	}
+	if c := s.cfg.Capacity.Snapshot(); c.LCMemory != 300<<20 || c.BEMemory != 150<<20 {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestCallsOfToolsAreForWhoMayMakeThem(t *testing.T) {
+	s := start(t, nil)
+	id := s.sleeping(t, alice, api.ProcDesc{})
+	call := func(c api.Caller, method string, body any) error {
+		b, err := json.Marshal(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.Call(context.Background(), c, wire.Call{Method: method, Body: b}, func(any, []byte) error { return nil })
+		return err
+	}
+	for name, tt := range map[string]struct {
+		err  error
+		kind api.Kind
+	}{
+		"realms by a tenant":        {call(bob, api.MRealmList, nil), api.Denied},
+		"a realm by a tenant":       {call(bob, api.MRealmCreate, api.Realm{Name: "x"}), api.Denied},
+		"removal by a tenant":       {call(bob, api.MRealmRemove, api.Ref{Name: "a"}), api.Denied},
+		"procs of all by a tenant":  {call(bob, api.MProcs, api.ProcFilter{Realms: true}), api.Denied},
+		"why of another realm's":    {call(bob, api.MWhy, api.Ref{Name: string(id)}), api.NotFound},
+		"dump of another realm's":   {call(bob, api.MDump, api.Ref{Name: string(id)}), api.NotFound},
+		"output of another realm's": {call(bob, api.MLogs, api.LogQuery{Name: string(id)}), api.NotFound},
+		"a method of nobody":        {call(alice, "x.y", nil), api.Unsupported},
+		"without a realm":           {call(api.Caller{Operator: true}, api.MWhy, api.Ref{Name: string(id)}), api.Invalid},
+		"another body":              {call(alice, api.MWhy, []int{1}), api.Invalid},
+		"its own":                   {call(alice, api.MWhy, api.Ref{Name: string(id)}), ""},
+		"an operator's":             {call(alice, api.MProcs, api.ProcFilter{Realms: true}), ""},
+	} {
+		if api.KindOf(tt.err) != tt.kind {
+			t.Errorf("%s: %v, want kind %q", name, tt.err, tt.kind)
+		}
+	}
+}
+
+// dump shows each thread, and has a Go program print its goroutines.
+func TestDumpOfAProcThatHangs(t *testing.T) {
+	s := start(t, nil)
+	id := s.sleeping(t, alice, api.ProcDesc{})
+	d, err := s.dump(alice, string(id))
+	if err != nil || !d.Go || !strings.Contains(d.Kernel, "thread") {
+		t.Fatalf("%+v %v", d, err)
+	}
+	if st := s.exit(t, alice, id); st.State != api.Exited || st.Code != 2 { // how Go ends at SIGQUIT
+		t.Errorf("%+v", st)
+	}
+	if tail, _ := s.cfg.Logs.Tail("id-a", string(id), 64<<10); !strings.Contains(string(tail), "\ngoroutine 1 ") {
+		t.Errorf("its output ends with\n%s", tail)
+	}
+	if _, err := s.dump(alice, string(id)); api.KindOf(err) != api.NotFound {
+		t.Errorf("of one that has ended: %v", err)
+	}
+}
+
+// Close ends everything, and nothing is taken afterwards.
+func TestCloseEndsEverything(t *testing.T) {
+	s := start(t, nil)
+	running := s.sleeping(t, alice, api.ProcDesc{Memory: 400 << 20})
+	queued := s.spawn(t, bob, api.ProcDesc{Memory: 400 << 20})
+	s.Close()
+	for c, id := range map[*api.Caller]api.ProcID{&alice: running, &bob: queued} {
+		if st := s.exit(t, *c, id); st.State != api.Killed || !strings.Contains(st.Message, "stopping") {
+			t.Errorf("%s: %+v", id, st)
+		}
+	}
+	if _, err := s.Spawn(alice, &api.ProcDesc{Program: "/bin/testproc"}); api.KindOf(err) != api.Unavailable {
+		t.Errorf("a spawn afterwards: %v", err)
+	}
+}
+
+// Records go after their time; who asks then gets the answer for no such proc.
+func TestRecordsAreForgotten(t *testing.T) {
+	s := start(t, func(c *Config) { c.KeepFor = 300 * time.Millisecond })
+	id := s.spawn(t, alice, api.ProcDesc{Args: []string{"print", "1", "1"}})
+	s.exit(t, alice, id)
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		_, err := s.find(alice, "why", string(id))
+		if api.KindOf(err) == api.NotFound {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the record stays")
+		}
+	}
+	if tail, _ := s.cfg.Logs.Tail("id-a", string(id), 100); len(tail) != 0 {
+		t.Errorf("its output stays: %q", tail)
+	}
+}
+
+// A channel bounds how often its proc waits for its own end.
+func TestPROBES_N13_WaitKillsOfAProcAreBounded(t *testing.T) {
+	s := bare()
+	h := procHandler{s, s.enterRecord("r", "p-1")}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	for range maxWaitKills {
+		wg.Go(func() { h.WaitKill(ctx, api.Caller{}) })
+	}
+	for {
+		s.mu.Lock()
+		n := h.p.waitKills
+		s.mu.Unlock()
+		if n == maxWaitKills {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if _, err := h.WaitKill(ctx, api.Caller{}); api.KindOf(err) != api.Busy {
+		t.Errorf("one more: %v, want kind %q", err, api.Busy)
+	}
+	cancel()
+	wg.Wait()
+	if err := h.Exited(api.Caller{}, wire.Exit{}); err != nil {
+		t.Error(err)
+	}
+	if err := h.Exited(api.Caller{}, wire.Exit{}); api.KindOf(err) != api.Exists {
+		t.Errorf("a second Exited: %v", err)
+	}
+}
