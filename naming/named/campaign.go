@@ -35,6 +35,9 @@ func decodeHolder(b []byte) (h holder) {
 // lead it. Callers that come together share one attempt; it does not end when
 // one of them gives up.
 func (t *Trees) lead(ctx context.Context, realm string) (*term, error) {
+	if term := t.local(realm); term != nil {
+		return term, nil
+	}
 	if !validRealm(realm) {
 		return nil, noRealm(realm)
 	}

@@ -165,6 +165,9 @@ func (s *stage) maySet(r *req, in *inode, a tree.SetAttr) error {
 			return r.err(api.Invalid, "", "no name of a user: %q", show(*a.Owner))
 		}
 	}
+	if a.Modified != nil && (a.Modified.Year() < 1678 || a.Modified.Year() > 2261) {
+		return r.err(api.Invalid, "", "a time in the year %d: 1678 to 2261 can be kept", a.Modified.Year())
+	}
 	if a.Modified != nil && !r.may(in, tree.MayWrite) {
 		if err := r.owns(in, "change its time"); err != nil {
 			return err
