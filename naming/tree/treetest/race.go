@@ -135,3 +135,67 @@ func testPutIsWhole(e *env) {
 	close(done)
 	wg.Wait()
 }
+
+// What a tree.Getter gives at once is of one version.
+func testGet(e *env) {
+	if _, ok := e.walkPut("f", "0").(tree.Getter); !ok {
+		e.Skip("its files are no tree.Getter")
+	}
+	f := e.walk(e.bob, "f").(tree.Getter)
+	wrote := map[uint64]string{}
+	type read struct {
+		version uint64
+		content string
+	}
+	var reads []read
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			a, data, err := f.Get(e.ctx, 100)
+			if err != nil || a.Size != int64(len(data)) {
+				e.Errorf("Get = %+v, %q, %v", a, data, err)
+				return
+			}
+			reads = append(reads, read{a.Version, string(data)})
+			runtime.Gosched()
+		}
+	})
+	for i := range 200 {
+		content := strings.Repeat("x", i%50)
+		wrote[e.put(e.alice, "f", content).Version] = content
+		runtime.Gosched()
+	}
+	close(done)
+	wg.Wait()
+	for _, r := range reads {
+		if want, known := wrote[r.version]; known && want != r.content {
+			e.Fatalf("Get of version %d gives %q, which was written as %q", r.version, r.content, want)
+		}
+	}
+	e.put(e.alice, "f", "0123456789")
+	if a, data, err := f.Get(e.ctx, 9); err != nil || data != nil || a.Size != 10 {
+		e.Errorf("Get of at most 9 of 10 bytes = %+v, %q, %v, want attributes alone", a, data, err)
+	}
+	d := e.create(e.alice, "d", tree.ModeDir|0o755)
+	_, _, err := d.(tree.Getter).Get(e.ctx, 100)
+	e.is(err, "Get of a directory", api.IsDir)
+	if e.cfg.Owners {
+		no := uint32(0o600)
+		_, err := e.walk(e.alice, "f").SetAttr(e.ctx, tree.SetAttr{Perm: &no})
+		e.ok(err, "SetAttr")
+		_, _, err = f.Get(e.ctx, 100)
+		e.is(err, "Get of what only its owner may read", api.Denied)
+	}
+}
+
+func (e *env) walkPut(name, data string) tree.File {
+	e.Helper()
+	e.put(e.alice, name, data)
+	return e.walk(e.alice, name)
+}

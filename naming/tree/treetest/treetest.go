@@ -96,6 +96,7 @@ func Run(t *testing.T, cfg Config, fresh func(t *testing.T) tree.FS) {
 		{"Fences", cfg.Fences, testFences},
 		{"ExclusiveCreateRace", true, testExclusiveRace},
 		{"CompareAndSetRace", cfg.Versions, testCompareAndSetRace},
+		{"Get", cfg.Versions, testGet},
 		{"PutIsWhole", !cfg.Foreign, testPutIsWhole},
 	} {
 		t.Run(c.name, func(t *testing.T) {
