@@ -1,9 +1,12 @@
 // Echo is the example of endpoints: it serves on one, and dials it.
 //
-//	echo serve               makes an endpoint, prints it, and echoes what comes
-//	echo http                the same with a plain net/http server of its jail's /etc
-//	echo say ENDPOINT WORDS  sends the words and prints what comes back
-//	echo get ENDPOINT PATH   a plain net/http client on the dialler
+//	echo serve [PATH]      makes an endpoint, prints it, and echoes what comes
+//	echo http [PATH]       the same with a plain net/http server of its jail's /etc
+//	echo say WHERE WORDS   sends the words and prints what comes back
+//	echo get WHERE FILE    a plain net/http client on the dialer
+//
+// With PATH the endpoint is also published in the realm's name space. WHERE is
+// an endpoint or such a path.
 package main
 
 import (
@@ -35,26 +38,31 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("want serve, http, say or get")
 	}
 	switch verb, rest := args[0], args[1:]; {
-	case verb == "serve":
-		return serve(ctx)
-	case verb == "http":
-		return serveHTTP(ctx)
+	case verb == "serve" && len(rest) <= 1:
+		return serve(ctx, rest)
+	case verb == "http" && len(rest) <= 1:
+		return serveHTTP(ctx, rest)
 	case verb == "say" && len(rest) >= 2:
-		return say(ctx, sigma.Endpoint(rest[0]), strings.Join(rest[1:], " "))
+		return say(ctx, rest[0], strings.Join(rest[1:], " "))
 	case verb == "get" && len(rest) == 2:
-		return get(ctx, sigma.Endpoint(rest[0]), rest[1])
+		return get(ctx, rest[0], rest[1])
 	}
-	return fmt.Errorf("want serve, http, say ENDPOINT WORDS or get ENDPOINT PATH, not %q", args)
+	return fmt.Errorf("want serve [PATH], http [PATH], say WHERE WORDS or get WHERE FILE, not %q", args)
 }
 
-// listen makes the endpoint, prints it, and closes it when somebody asks this
-// proc to end.
-func listen(ctx context.Context) (net.Listener, error) {
+// listen makes the endpoint, prints and publishes it, and closes it when
+// somebody asks this proc to end.
+func listen(ctx context.Context, paths []string) (net.Listener, error) {
 	lis, ep, err := sigma.NewEndpoint(ctx)
 	if err != nil {
 		return nil, err
 	}
 	fmt.Println(ep)
+	for _, path := range paths {
+		if err := sigma.Publish(ctx, path, ep); err != nil {
+			return nil, err
+		}
+	}
 	go func() {
 		sigma.WaitKill(ctx)
 		lis.Close()
@@ -62,8 +70,16 @@ func listen(ctx context.Context) (net.Listener, error) {
 	return lis, sigma.Started(ctx)
 }
 
-func serve(ctx context.Context) error {
-	lis, err := listen(ctx)
+// dial connects with an endpoint, or with what is published at a path.
+func dial(ctx context.Context, where string) (net.Conn, error) {
+	if strings.HasPrefix(where, "/") {
+		return sigma.DialPath(ctx, where)
+	}
+	return sigma.Dial(ctx, sigma.Endpoint(where))
+}
+
+func serve(ctx context.Context, paths []string) error {
+	lis, err := listen(ctx, paths)
 	if err != nil {
 		return err
 	}
@@ -73,7 +89,7 @@ func serve(ctx context.Context) error {
 			return nil // closed
 		}
 		peer, _ := sigma.PeerOf(conn)
-		fmt.Fprintf(os.Stderr, "connection from %s\n", peer.Proc)
+		fmt.Fprintf(os.Stderr, "connection from %s%s\n", peer.Proc, peer.Address)
 		go func() {
 			defer conn.Close()
 			io.Copy(conn, conn)
@@ -81,8 +97,8 @@ func serve(ctx context.Context) error {
 	}
 }
 
-func serveHTTP(ctx context.Context) error {
-	lis, err := listen(ctx)
+func serveHTTP(ctx context.Context, paths []string) error {
+	lis, err := listen(ctx, paths)
 	if err != nil {
 		return err
 	}
@@ -90,8 +106,8 @@ func serveHTTP(ctx context.Context) error {
 	return nil
 }
 
-func say(ctx context.Context, ep sigma.Endpoint, words string) error {
-	conn, err := sigma.Dial(ctx, ep)
+func say(ctx context.Context, where, words string) error {
+	conn, err := dial(ctx, where)
 	if err != nil {
 		return err
 	}
@@ -104,17 +120,17 @@ func say(ctx context.Context, ep sigma.Endpoint, words string) error {
 	return err
 }
 
-func get(ctx context.Context, ep sigma.Endpoint, path string) error {
+func get(ctx context.Context, where, file string) error {
 	client := http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return sigma.Dial(ctx, ep) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, where) },
 	}}
-	r, err := client.Get("http://sigma" + path)
+	r, err := client.Get("http://sigma" + file)
 	if err != nil {
 		return err
 	}
 	defer r.Body.Close()
 	if r.StatusCode != http.StatusOK {
-		return fmt.Errorf("get %s: %s", path, r.Status)
+		return fmt.Errorf("get %s: %s", file, r.Status)
 	}
 	_, err = io.Copy(os.Stdout, r.Body)
 	return err

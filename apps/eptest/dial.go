@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,6 +21,9 @@ func attempt(ctx context.Context, t api.Target) (time.Duration, error) {
 	conn, err := sigma.Self().DialTarget(ctx, t)
 	took := time.Since(begin)
 	if err == nil {
+		if p, _ := sigma.PeerOf(conn); t.Endpoint != "" && p.Endpoint != t.Endpoint {
+			err = fmt.Errorf("dialled %s and reached %s", t.Endpoint, p.Endpoint)
+		}
 		conn.Close()
 	}
 	return took, err
@@ -60,6 +65,27 @@ func flood(ctx context.Context, args []string) error {
 	}
 	wg.Wait()
 	return report(kinds)
+}
+
+// hoard keeps connections with an endpoint, or a service named with a @.
+func hoard(ctx context.Context, args []string) error {
+	t := api.Target{Endpoint: api.Endpoint(args[0])}
+	if s, ok := strings.CutPrefix(args[0], "@"); ok {
+		t = api.Target{Service: s}
+	}
+	made := 0
+	var last error
+	for range number(args, 1, 1) {
+		conn, err := sigma.Self().DialTarget(ctx, t)
+		if err != nil {
+			last = err
+			break
+		}
+		defer conn.Close()
+		made++
+	}
+	line(fmt.Sprint(made), last, 0)
+	return stay(ctx)
 }
 
 // delays is what delay reports, in µs.

@@ -82,6 +82,20 @@ func raw(_ context.Context, args []string) error {
 	return nil
 }
 
+// deaf reads nothing of what it asked for, until it is ended.
+func deaf(_ context.Context, args []string) error {
+	channel := os.NewFile(3, "control")
+	channel.Write(wire.Append(nil, wire.Frame{Type: wire.TStarted}))
+	dial := text(1, args[0])
+	for i := range number(args, 1, 1) {
+		if _, err := channel.Write(wire.Append(nil, wire.Frame{Type: wire.TDial, ID: uint32(i + 1), Payload: dial})); err != nil {
+			break
+		}
+	}
+	time.Sleep(time.Hour)
+	return nil
+}
+
 // steal acts on endpoints of others.
 func steal(ctx context.Context, args []string) error {
 	for _, a := range args {

@@ -25,7 +25,9 @@ var verbs = map[string]func(ctx context.Context, args []string) error{
 	"external": external, // ADDRESS…: the same
 	"flood":    flood,    // ENDPOINT SECONDS: dials and closes as fast as it can
 	"delay":    delay,    // ENDPOINT N: how long each of N dials takes
+	"hoard":    hoard,    // TARGET N: that many connections, and then what error
 	"talk":     talk,     // ENDPOINT CONNS SECONDS: keeps connections busy
+	"deaf":     deaf,     // ENDPOINT N: asks for so many connections and never reads an answer
 	"raw":      raw,      // ENDPOINT: frames that no library sends
 	"steal":    steal,    // ENDPOINT…: accepts and closes what is another's
 	"misuse":   misuse,   // ENDPOINT: calls on a connection that it may not make

@@ -99,7 +99,7 @@ func converse(conn net.Conn, n uint64, end time.Time) (trips int64, gap time.Dur
 		gap, last = max(gap, now.Sub(last)), now
 		trips++
 		wrong = wrong || out != in
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(250 * time.Millisecond)
 	}
 	return trips, gap, wrong, false
 }
