@@ -227,11 +227,12 @@ func TestFAULTS_F19_BinfsHangs(t *testing.T) {
 		t.Errorf("a warm start meanwhile: %v", st)
 	}
 	st, err := c.WaitExit(ctx, cold)
-	if err != nil || st.State != api.Refused || !strings.Contains(st.Message, "spawn again") {
+	// It was never exec'ed, so it is made again on the new mount.
+	if err != nil || !st.OK() {
 		t.Errorf("the cold start: %v %v", st, err)
 	}
 	if d := time.Since(begin); d > 20*time.Second {
-		t.Errorf("it took %v to fail", d)
+		t.Errorf("it took %v", d)
 	}
 	eventually(t, 3*time.Second, "binfs is back", func() (bool, string) {
 		pid := n.binfs()

@@ -37,6 +37,7 @@ type proc struct {
 	cpu      time.Duration
 	rss      int64
 	denied   map[int]int
+	again    int     // starts that met a dead mount
 	evict    []*proc // to end before it can start
 
 	waitKills int // under way

@@ -352,6 +352,13 @@ func (s *Schedd) admitLCLocked(p *proc) bool {
 // again.
 const restTime = 2 * time.Millisecond
 
+// A start that met a dead mount is made again when binfs is back, which takes a
+// fraction of a second.
+const (
+	againTime = 100 * time.Millisecond
+	maxAgain  = 20
+)
+
 // getSlot asks for a slot; a start that fails because of its slot is tried
 // again in another one. The proc was never exec'ed then.
 func (s *Schedd) getSlot(p *proc, tries int) {
@@ -436,6 +443,14 @@ func (s *Schedd) ended(p *proc, sl *slot.Slot, e slot.End) {
 	s.cfg.Endpoints.ProcEnded(p.id)
 	s.mu.Lock()
 	p.slot = nil
+	if e.TryAgain() && p.ending == "" && !s.closed && p.again < maxAgain {
+		p.again++
+		s.wg.Add(1)
+		s.mu.Unlock()
+		s.cfg.Pool.Put(sl)
+		time.AfterFunc(againTime, func() { defer s.wg.Done(); s.getSlot(p, 3) })
+		return
+	}
 	p.stamps.Exec = e.Exec
 	p.cpu, p.rss = e.CPU, e.RSS
 	p.denied = e.Denied

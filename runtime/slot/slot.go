@@ -62,6 +62,16 @@ func (e End) Err() error {
 	return fmt.Errorf("%s: %w", stageName(e.Stage), e.Errno)
 }
 
+// mountLost reports that the proc was never exec'ed because the mount of the
+// programs is dead, and with it the slot.
+func (e End) mountLost() bool {
+	return e.Stage != 0 && (e.Errno == syscall.ENOTCONN || e.Errno == syscall.ECONNABORTED)
+}
+
+// TryAgain reports that nothing of the program has run and that the reason is
+// the slot's: the start can be made in another one.
+func (e End) TryAgain() bool { return e.mountLost() }
+
 // Slot is one σcontainer. A Slot is lent to one user at a time.
 type Slot struct {
 	n      uint64
@@ -252,7 +262,7 @@ func (s *Slot) ended(r report) {
 	}
 	s.pump.Detach()
 	e.Denied = s.notify.counts(true)
-	if s.notify.closed.Load() {
+	if s.notify.closed.Load() || e.mountLost() {
 		s.spoil()
 	}
 	if e.Status.Signaled() && e.Status.Signal() == syscall.SIGKILL {

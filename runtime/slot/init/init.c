@@ -292,8 +292,17 @@ static void landlock(struct config *c) {
 	sys1(SYS_close, r);
 }
 
+/* plain gives every signal its default and blocks none: whoever started sigmad
+ * may have ignored some, and exec passes that on to every proc. */
+static void plain(void) {
+	u64 none[4] = {0, 0, 0, 0};
+	for (int sig = 1; sig <= 64; sig++) sys4(SYS_rt_sigaction, sig, none, 0, 8);
+	sys4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, none, 0, 8);
+}
+
 __attribute__((used)) void init_main(void) {
 	i32 fds[2];
+	plain();
 	sys2(SYS_prctl, PR_SET_NAME, "slotinit");
 	/* 3 and 4 must be free for the procs: our own sockets move up first. */
 	sys3(SYS_fcntl, 3, F_DUPFD_CLOEXEC, CTL);

@@ -11,7 +11,7 @@ typedef long i64;
 
 #if defined(__x86_64__)
 enum {
-	SYS_write = 1, SYS_close = 3, SYS_mmap = 9, SYS_recvmsg = 47, SYS_clone = 56, SYS_exit = 60,
+	SYS_write = 1, SYS_rt_sigaction = 13, SYS_rt_sigprocmask = 14, SYS_close = 3, SYS_mmap = 9, SYS_recvmsg = 47, SYS_clone = 56, SYS_exit = 60,
 	SYS_wait4 = 61, SYS_kill = 62, SYS_fcntl = 72, SYS_chdir = 80, SYS_setgroups = 116,
 	SYS_setresuid = 117, SYS_setresgid = 119, SYS_capset = 126, SYS_pivot_root = 155,
 	SYS_prctl = 157, SYS_mount = 165, SYS_umount2 = 166, SYS_sethostname = 170,
@@ -33,7 +33,7 @@ static inline i64 sys6(i64 n, i64 a, i64 b, i64 c, i64 d, i64 e, i64 f) {
 }
 #elif defined(__aarch64__)
 enum {
-	SYS_write = 64, SYS_close = 57, SYS_mmap = 222, SYS_recvmsg = 212, SYS_clone = 220,
+	SYS_rt_sigaction = 134, SYS_rt_sigprocmask = 135, SYS_write = 64, SYS_close = 57, SYS_mmap = 222, SYS_recvmsg = 212, SYS_clone = 220,
 	SYS_exit = 93, SYS_wait4 = 260, SYS_kill = 129, SYS_fcntl = 25, SYS_chdir = 49,
 	SYS_setgroups = 159, SYS_setresuid = 147, SYS_setresgid = 149, SYS_capset = 91,
 	SYS_pivot_root = 41, SYS_prctl = 167, SYS_mount = 40, SYS_umount2 = 39,
