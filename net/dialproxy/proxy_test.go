@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,7 +28,7 @@ type testNode struct {
 	*Proxy
 	num, boot uint16
 	lis       net.Listener
-	down      bool
+	setups    atomic.Int64 // that are being served
 }
 
 // as is the cluster seen from one node.
@@ -89,7 +90,10 @@ func (c *cluster) start(n, boot uint16, limits Limits) *testNode {
 					conn.Close()
 					return
 				}
+				node.setups.Add(1)
 				p.ServeSetup(conn.(*net.TCPConn))
+				node.setups.Add(-1)
+				conn.SetDeadline(time.Unix(1, 0)) // the port may do so until it returns
 			}()
 		}
 	}()

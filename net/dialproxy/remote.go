@@ -133,7 +133,8 @@ func dup(conn syscall.Conn) (fd int, err error) {
 }
 
 // ServeSetup takes a connection from the node's port on which the first byte
-// of a setup message was read. It owns conn.
+// of a setup message was read. It owns conn, and returns when the connection is
+// its listener's or service's.
 func (p *Proxy) ServeSetup(conn *net.TCPConn) {
 	conn.SetDeadline(time.Now().Add(p.step))
 	b, err := readSetup(conn)
@@ -198,13 +199,36 @@ func (p *Proxy) admitService(conn *net.TCPConn, key []byte, s setup) {
 		p.deny(conn, key, s.counter, st)
 		return
 	}
-	defer done()
-	if _, err := conn.Write(answer(key, s.counter, accepted)); err != nil {
-		conn.Close()
+	own, err := again(conn)
+	if err != nil {
+		p.loud.Warn("no descriptor for a connection from another node", "err", err)
+		p.deny(conn, key, s.counter, busy)
+		done()
 		return
 	}
-	conn.SetDeadline(time.Time{})
-	p.runService(fn, conn, s.caller)
+	_, err = conn.Write(answer(key, s.counter, accepted))
+	conn.Close()
+	if err != nil {
+		own.Close()
+		done()
+		return
+	}
+	go func() {
+		defer done()
+		p.runService(fn, own, s.caller)
+	}()
+}
+
+// again is a connection that the port does not know: until ServeSetup returns
+// it may end its own, to make room for strangers.
+func again(conn *net.TCPConn) (net.Conn, error) {
+	fd, err := dup(conn)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "service")
+	defer f.Close()
+	return net.FileConn(f)
 }
 
 // handOver answers first: once the socket is the listener's, only the listener
