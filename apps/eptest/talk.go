@@ -33,6 +33,10 @@ func talk(ctx context.Context, args []string) error {
 	var conns []net.Conn
 	for range count {
 		conn, err := sigma.Dial(ctx, ep)
+		for tries := 0; api.KindOf(err) == api.Busy && tries < 200; tries++ { // its backlog is full
+			time.Sleep(10 * time.Millisecond)
+			conn, err = sigma.Dial(ctx, ep)
+		}
 		if err != nil {
 			return err
 		}
