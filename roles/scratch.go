@@ -176,8 +176,14 @@ func (l *scratchLink) close() {
 
 // dropNames removes a realm's names and this node's scratch of it.
 func (s *System) dropNames(ctx context.Context, realm string) error {
-	if err := s.Trees.DropRealm(ctx, realm); err != nil {
-		return err
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		err := s.Trees.DropRealm(ctx, realm)
+		if err == nil {
+			break
+		}
+		if k := api.KindOf(err); k != api.Busy && k != api.Unavailable || time.Now().After(end) || ctx.Err() != nil {
+			return err
+		}
 	}
 	return s.ux.RemoveRealm(ctx, realm)
 }
