@@ -74,6 +74,7 @@ type Proxy struct {
 	services  map[string]Service
 	users     map[api.ProcID]string // procs that used a service, and their realms
 
+	pairs *pairs
 	step  time.Duration // stepTime
 	sweep int           // how many realms before some are forgotten
 
@@ -85,11 +86,14 @@ type Proxy struct {
 func New(cfg Config) *Proxy {
 	cfg.Limits.fill()
 	ctx, stop := context.WithCancel(context.Background())
-	return &Proxy{
+	p := &Proxy{
 		cfg: cfg, log: cfg.Logger, loud: quiet.New(cfg.Logger, clock.Real()), keys: newKeys(), ctx: ctx, stop: stop, step: stepTime, sweep: sweepAt,
 		endpoints: make(map[api.EndpointID]*endpoint), procs: make(map[api.ProcID]map[*endpoint]bool),
 		realms: make(map[string]*quota), services: make(map[string]Service), users: make(map[api.ProcID]string),
+		pairs: newPairs(),
 	}
+	p.wg.Go(func() { p.pairs.fill(ctx) })
+	return p
 }
 
 // Close ends all endpoints and services; established connections go on.
@@ -132,6 +136,20 @@ func (p *Proxy) Dial(ctx context.Context, c api.Caller, t api.Target) (control.P
 		}
 	}
 	return pass, err
+}
+
+// DialNow is Dial where the endpoint is one of this node and takes connections;
+// in every other case ok is false, and Dial says what is to be said.
+func (p *Proxy) DialNow(c api.Caller, t api.Target) (pass control.Passed, ok bool) {
+	node, boot, id, ok := t.Endpoint.Parse()
+	if !ok || node != p.cfg.Node || boot != p.cfg.Boot || c.Realm == "" || oneTarget(t) != nil || p.lookup(c.Realm, id) == nil {
+		return control.Passed{FD: -1}, false
+	}
+	if _, err := p.mayDial(c.Realm); err != nil {
+		return control.Passed{FD: -1}, false
+	}
+	pass, err := p.dialLocal(c, id, t.Endpoint)
+	return pass, err == nil
 }
 
 func (p *Proxy) dial(ctx context.Context, c api.Caller, t api.Target) (control.Passed, error) {
@@ -206,15 +224,6 @@ func (p *Proxy) dialPath(ctx context.Context, c api.Caller, path string) (contro
 	return p.dial(ctx, c, t)
 }
 
-// pair makes a connection within the node; both ends are non-blocking.
-func pair() (a, b int, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return -1, -1, outOf(err)
-	}
-	return fds[0], fds[1], nil
-}
-
 // outOf says what a failed system call means to a caller.
 func outOf(err error) error {
 	if isOut(err) {
@@ -239,7 +248,7 @@ func (p *Proxy) dialLocal(c api.Caller, id api.EndpointID, ep api.Endpoint) (con
 	if e == nil {
 		return control.Passed{FD: -1}, errRefused
 	}
-	a, b, err := pair()
+	a, b, err := p.pairs.take()
 	if err != nil {
 		return control.Passed{FD: -1}, err
 	}
