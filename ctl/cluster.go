@@ -40,9 +40,10 @@ func (a *app) anyRealm(fn func(ctx context.Context, c *admin.Client, args []stri
 
 func (a *app) realm() *cobra.Command {
 	top := &cobra.Command{Use: "realm", Short: "Tenants: create, list, remove", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return usage("realm create, realm ls or realm rm") }}
+		Example: "  sigmactl realm create shop && sigmactl --realm shop run ./front",
+		RunE:    func(cmd *cobra.Command, _ []string) error { return usage("say which: create, ls, rm or token") }}
 	var quota int
-	create := &cobra.Command{Use: "create NAME", Short: "Make a realm", Args: cobra.ExactArgs(1)}
+	create := &cobra.Command{Use: "create NAME", Short: "Make a realm", Args: cobra.ExactArgs(1), Example: "  sigmactl realm create shop --procs 500"}
 	create.Flags().IntVar(&quota, "procs", 0, "procs it may have, queued and running; 0 is no bound of its own")
 	create.RunE = a.anyRealm(func(ctx context.Context, c *admin.Client, args []string) error {
 		r, err := c.CreateRealm(ctx, api.Realm{Name: args[0], Quota: api.Quota{Procs: quota}})
@@ -54,7 +55,7 @@ func (a *app) realm() *cobra.Command {
 			return err
 		})
 	})
-	ls := &cobra.Command{Use: "ls", Short: "List realms", Args: cobra.NoArgs}
+	ls := &cobra.Command{Use: "ls", Short: "List realms", Args: cobra.NoArgs, Example: "  sigmactl realm ls -o json"}
 	ls.RunE = a.anyRealm(func(ctx context.Context, c *admin.Client, _ []string) error {
 		var list []api.Realm
 		if err := c.Call(ctx, api.MRealmList, nil, &list); err != nil {
@@ -69,16 +70,23 @@ func (a *app) realm() *cobra.Command {
 			return tw.Flush()
 		})
 	})
-	rm := &cobra.Command{Use: "rm NAME", Short: "Remove a realm and everything in it", Args: cobra.ExactArgs(1)}
+	rm := &cobra.Command{
+		Use: "rm NAME", Short: "Remove a realm and everything in it", Args: cobra.ExactArgs(1), Example: "  sigmactl realm rm shop",
+		Long: `rm ends every proc of the realm and forgets its programs, output and files. It
+does not ask, and it cannot be undone.`,
+	}
 	rm.RunE = a.anyRealm(func(ctx context.Context, c *admin.Client, args []string) error {
-		return c.RemoveRealm(ctx, args[0])
+		if err := c.RemoveRealm(ctx, args[0]); err != nil {
+			return err
+		}
+		return a.print(map[string]string{"removed": args[0]}, func(io.Writer) error { return nil })
 	})
-	top.AddCommand(a.data(create, false), a.data(ls, false), rm, a.realmToken())
+	top.AddCommand(a.data(create, false), a.data(ls, false), a.data(rm, false), a.realmToken())
 	return top
 }
 
 func (a *app) programs() *cobra.Command {
-	c := &cobra.Command{Use: "programs", Short: "List the realm's /bin", Args: cobra.NoArgs}
+	c := &cobra.Command{Use: "programs", Short: "List the realm's /bin", Args: cobra.NoArgs, Example: "  sigmactl programs"}
 	c.RunE = a.with(func(ctx context.Context, cl *admin.Client, _ []string) error {
 		var list []api.Program
 		if err := cl.Call(ctx, api.MPrograms, nil, &list); err != nil {
@@ -97,7 +105,7 @@ func (a *app) programs() *cobra.Command {
 }
 
 func (a *app) info() *cobra.Command {
-	c := &cobra.Command{Use: "info", Short: "The cluster and node that answer", Args: cobra.NoArgs}
+	c := &cobra.Command{Use: "info", Short: "The cluster and node that answer", Args: cobra.NoArgs, Example: "  sigmactl info"}
 	c.RunE = a.with(func(ctx context.Context, cl *admin.Client, _ []string) error {
 		i, err := cl.Info(ctx)
 		if err != nil {
@@ -114,7 +122,11 @@ func (a *app) info() *cobra.Command {
 
 func (a *app) doctor() *cobra.Command {
 	var clean bool
-	c := &cobra.Command{Use: "doctor [--clean]", Short: "Check this machine, a line per thing", Args: cobra.NoArgs}
+	c := &cobra.Command{
+		Use: "doctor [--clean]", Short: "Check this machine, a line per thing", Args: cobra.NoArgs, Example: "  sudo sigmactl doctor\n  sudo sigmactl doctor --clean",
+		Long: `doctor needs no running sigmad. Each line is OK, WARN or FAIL, with what to do
+where something is missing; the status is 1 when anything fails.`,
+	}
 	c.Flags().BoolVar(&clean, "clean", false, "also remove what killed sigmads left")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		checks := a.hooks.Doctor(cmd.Context(), clean)

@@ -18,7 +18,7 @@ import (
 func (a *app) ep() *cobra.Command {
 	top := &cobra.Command{Use: "ep", Short: "Endpoints: list, forward, publish", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return usage("ep ls, ep forward or ep publish") }}
-	ls := &cobra.Command{Use: "ls", Short: "List the realm's endpoints: who listens, how many connections were made", Args: cobra.NoArgs}
+	ls := &cobra.Command{Use: "ls", Short: "List the realm's endpoints: who listens, how many connections were made", Args: cobra.NoArgs, Example: "  sigmactl ep ls"}
 	ls.RunE = a.with(func(ctx context.Context, c *admin.Client, _ []string) error {
 		var list []api.EndpointInfo
 		if err := c.Call(ctx, api.MEndpoints, nil, &list); err != nil {

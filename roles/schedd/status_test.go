@@ -82,9 +82,10 @@ func TestExplainEveryState(t *testing.T) {
 		"killed":         {end(api.Status{State: api.Killed, Message: "killed by the operator"}), "the operator", ""},
 		"lost":           {end(api.Status{State: api.Lost, Message: "its σcontainer died"}), "lost", "run it again"},
 		"segmentation":   {end(api.Status{State: api.Signal, Signal: 11, Message: "segmentation fault"}), "segmentation fault", "crash"},
-		"foreign calls":  {end(api.Status{State: api.Signal, Signal: 31, Message: "bad system call"}), "bad system call", "x32"},
+		"foreign calls":  {end(api.Status{State: api.Signal, Signal: 31, Message: "bad system call"}), "filter", "x32"},
 		"refused":        {end(api.Status{State: api.Refused, Message: "wrong format"}), "not started", "static"},
 		"a denied call":  {api.Why{Proc: api.ProcInfo{State: api.Running}, Denied: []api.DeniedCall{{Name: "socket", Count: 1}}}, "runs", "no network"},
+		"many denied":    {api.Why{Proc: api.ProcInfo{State: api.Running}, Denied: []api.DeniedCall{{Name: "bpf", Count: 32}}}, "runs", "more calls"},
 		"denied, no tip": {api.Why{Proc: api.ProcInfo{State: api.Running}, Denied: []api.DeniedCall{{Name: "bpf", Count: 1}}}, "runs", "SYSCALLS.md"},
 	} {
 		reason, advice := explain(tt.w)

@@ -1,6 +1,7 @@
 package schedd
 
 import (
+	"errors"
 	"fmt"
 	goruntime "runtime"
 	"sort"
@@ -8,6 +9,8 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/runtime/seccomp"
+	"sigmaos/runtime/slot"
+	"sigmaos/sched/node"
 )
 
 // How much of its last output why shows.
@@ -26,8 +29,9 @@ func (s *Schedd) why(c api.Caller, name string) (api.Why, error) {
 	s.mu.Lock()
 	w := api.Why{Proc: p.info(s.cfg.Info.Node)}
 	denied := p.denied
-	if p.slot != nil {
-		denied = p.slot.Denied()
+	sl := p.slot
+	if sl != nil {
+		denied = sl.Denied()
 	}
 	if p.state == api.Queued {
 		w.Nodes = s.missingLocked(p)
@@ -37,6 +41,14 @@ func (s *Schedd) why(c api.Caller, name string) (api.Why, error) {
 	w.Proc = list[0]
 	s.mu.Unlock()
 
+	if sl != nil {
+		if st, err := sl.Stats(); err == nil {
+			w.Proc.RSS = st.Memory
+			if p.seq == 1 { // else the slot's time is that of earlier procs, too
+				w.Proc.CPU = int64(st.CPU)
+			}
+		}
+	}
 	for nr, n := range denied {
 		w.Denied = append(w.Denied, api.DeniedCall{Name: seccomp.Name(goruntime.GOARCH, nr), Count: n})
 	}
@@ -51,7 +63,12 @@ func (s *Schedd) why(c api.Caller, name string) (api.Why, error) {
 
 // missingLocked says per node what a queued proc waits for.
 func (s *Schedd) missingLocked(p *proc) []string {
-	if err := s.tryLocked(s.cfg.Capacity, p); err != nil {
+	err := s.tryLocked(s.cfg.Capacity, p)
+	var r *node.Refusal
+	if errors.As(err, &r) {
+		return []string{s.cfg.Info.Node + ": " + r.Text}
+	}
+	if err != nil {
 		return []string{s.cfg.Info.Node + ": " + err.Error()}
 	}
 	return []string{s.cfg.Info.Node + ": it fits; its turn has not come"}
@@ -85,7 +102,7 @@ func explain(w api.Why) (reason string, advice []string) {
 			say("run it again; σOS never starts a proc twice by itself")
 		case api.Signal:
 			if p.Status.Signal == 31 {
-				say("SIGSYS: it used a foreign system-call convention (32 bit or x32); build it for %s", goruntime.GOARCH)
+				say("it used a foreign system-call convention (32 bit or x32); build it for %s", goruntime.GOARCH)
 			} else {
 				say("a crash in the program itself; its last lines may say where")
 			}
@@ -93,13 +110,18 @@ func explain(w api.Why) (reason string, advice []string) {
 			say("check the program with: file PROG; it must be a static ELF for %s", goruntime.GOARCH)
 		}
 	}
+	total := 0
 	for _, d := range w.Denied {
+		total += d.Count
 		if h := hint(d.Name); h != "" {
 			say("%s: %s", d.Name, h)
 		}
 	}
 	if len(w.Denied) > 0 {
 		say("docs/SYSCALLS.md lists what a proc may call")
+	}
+	if total >= slot.MaxDenied {
+		say("more calls were refused than are counted here")
 	}
 	return reason, advice
 }
@@ -113,6 +135,9 @@ func endReason(st api.Status) string {
 		}
 		return r
 	case api.Signal:
+		if st.Signal == 31 {
+			return "The system-call filter ended it (SIGSYS)."
+		}
 		return fmt.Sprintf("Signal %d (%s) ended it; σOS did not send that.", st.Signal, st.Message)
 	case api.OOM:
 		return "The kernel ended it: it " + st.Message + "."

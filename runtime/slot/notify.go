@@ -12,10 +12,10 @@ import (
 	"sigmaos/runtime/seccomp"
 )
 
-// A proc that goes on asking for what it may not have costs sigmad a switch
-// each time; after this many the listener is closed and the kernel answers
-// ENOSYS alone.
-const maxDenied = 32
+// MaxDenied is how many refused calls of a proc are counted. One that goes on
+// asking for what it may not have costs sigmad a switch each time; after this
+// many the listener is closed and the kernel answers ENOSYS alone.
+const MaxDenied = 32
 
 // notifier answers the system calls that the filter did not allow, and notes
 // their numbers so that `why` can name them.
@@ -92,7 +92,7 @@ func (n *notifier) one(fd uintptr) bool {
 	}
 	n.denied[int(req.nr)]++
 	n.total++
-	full := n.total >= maxDenied
+	full := n.total >= MaxDenied
 	n.mu.Unlock()
 	resp := seccompResp{id: req.id, err: -int32(seccomp.Answer(n.arch, int(req.nr)))}
 	unix.Syscall(unix.SYS_IOCTL, fd, notifSend, uintptr(unsafe.Pointer(&resp)))

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // The kinds of a refusal, for errors.Is.
@@ -77,11 +78,15 @@ func (t *Table) memText(p Proc) string {
 		size(p.Memory), size(t.mem), size(t.lcMem), size(t.beMem))
 }
 
-// size prints whole MiB where that is exact, as people ask for it, and bytes
-// otherwise, so that two figures that differ never look the same.
+// size prints MiB, as people ask for it, and bytes where that would make two
+// figures that differ look the same.
 func size(n int64) string {
-	if n >= 1<<20 && n%(1<<20) == 0 {
+	if n%(1<<20) == 0 {
 		return fmt.Sprintf("%d MiB", n>>20)
 	}
-	return fmt.Sprintf("%d bytes", n)
+	text := fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	if n < 1<<20 || strings.HasSuffix(text, ".0 MiB") {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	return text
 }
