@@ -84,6 +84,8 @@ func FuzzMessages(f *testing.F) {
 	f.Add(EncodeStatus(api.Status{State: api.OOM, Data: []byte("x")}))
 	f.Add(Call{Method: "m", Body: []byte("{}"), Data: []byte("d")}.Encode())
 	f.Add([]byte{1, 255, 255, 255})
+	f.Add(EncodeDial(api.Target{Endpoint: "ep1-x", Node: "n"}))
+	f.Add(EncodePeer(api.Peer{Realm: "r", Proc: "p", Address: "1.2.3.4:5"}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if d, err := DecodeDesc(b); err == nil {
 			again, err := DecodeDesc(EncodeDesc(d))
@@ -97,5 +99,20 @@ func FuzzMessages(f *testing.F) {
 		DecodeTarget(b)
 		DecodeError(b)
 		DecodeCall(b)
+		if d, err := DecodeDial(b); err == nil {
+			if again, err := DecodeDial(EncodeDial(d)); err != nil || again != d {
+				t.Fatalf("target %+v came back as %+v, %v", d, again, err)
+			}
+		}
+		if p, err := DecodePeer(b); err == nil {
+			if again, err := DecodePeer(EncodePeer(p)); err != nil || again != p {
+				t.Fatalf("peer %+v came back as %+v, %v", p, again, err)
+			}
+		}
+		if e, err := DecodeEndpoint(b); err == nil {
+			if again, err := DecodeEndpoint(EncodeEndpoint(e)); err != nil || again != e {
+				t.Fatalf("endpoint %q came back as %q, %v", e, again, err)
+			}
+		}
 	})
 }

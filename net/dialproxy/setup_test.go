@@ -1,6 +1,7 @@
 package dialproxy
 
 import (
+	"bytes"
 	"encoding/binary"
 	"testing"
 )
@@ -38,6 +39,27 @@ func FuzzSetup(f *testing.F) {
 		}
 		if binary.BigEndian.Uint64(b[16:]) != s.counter {
 			t.Fatalf("counter %d", s.counter)
+		}
+	})
+}
+
+// Only a genuine answer to the message is taken as accepted, and not a byte
+// behind it is read.
+func FuzzAnswer(f *testing.F) {
+	key := []byte("key")
+	f.Add(answer(key, 5, accepted))
+	f.Add(answer(key, 6, accepted))
+	f.Add(answer(nil, 5, accepted))
+	f.Add(answer([]byte("another"), 5, busy))
+	f.Add([]byte{1, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r := bytes.NewReader(b)
+		st, err := readAnswer(r, key, 5)
+		if len(b)-r.Len() > answerSize {
+			t.Fatalf("%d bytes were read", len(b)-r.Len())
+		}
+		if err == nil && st != staleKey && st != badSetup && !bytes.HasPrefix(b, answer(key, 5, st)) {
+			t.Fatalf("%x is taken for status %d", b, st)
 		}
 	})
 }

@@ -57,3 +57,21 @@ func TestPROBES_N32_OnlyGenuineTokensPass(t *testing.T) {
 		t.Error("after the key was dropped, its token passes")
 	}
 }
+
+// Nothing but what was issued is accepted, and nothing makes Check panic.
+func FuzzCheck(f *testing.F) {
+	keys, err := NewKeys(NewKey())
+	if err != nil {
+		f.Fatal(err)
+	}
+	now := time.Now()
+	good := keys.Issue(Claim{Realm: "r", User: "u", Expires: now.Add(time.Hour)})
+	for _, s := range []string{good, "", "v4.public.", good[:len(good)-1], good + ".e30", "v4.local." + good[10:], "v4.public.e30", "v3.public.AAAA"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if c, err := keys.Check(s, now); err == nil && (s != good || c.Realm != "r") {
+			t.Fatalf("%q is accepted as %+v", s, c)
+		}
+	})
+}
