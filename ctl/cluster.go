@@ -112,8 +112,12 @@ func (a *app) info() *cobra.Command {
 			return err
 		}
 		return a.print(i, func(w io.Writer) error {
+			layers := strings.Join(i.Layers, ", ")
+			if i.Insecure {
+				layers += " (--insecure: procs may run without Landlock and AppArmor)"
+			}
 			_, err := fmt.Fprintf(w, "cluster  %s (sigmad %s, pid %d, up %s)\nnode     %s, cgroup %s\nlayers   %s\nrealm    %s\nmetrics  http://%s/metrics\n",
-				i.Name, i.Version, i.PID, age(time.Since(i.Started)), i.Node, i.Cgroup, strings.Join(i.Layers, ", "), i.Realm, i.Metrics)
+				i.Name, i.Version, i.PID, age(time.Since(i.Started)), i.Node, i.Cgroup, layers, i.Realm, i.Metrics)
 			return err
 		})
 	})

@@ -40,6 +40,9 @@ func startNode(ctx context.Context, s *System) (_ func(context.Context) error, e
 	if layers.Note != "" {
 		log.Warn("procs are held by Landlock, without AppArmor", "why", layers.Note)
 	}
+	if layers.None() && s.Config.Insecure {
+		log.Warn("procs are held by namespaces and seccomp alone: --insecure, and this kernel has neither Landlock nor AppArmor")
+	}
 	if layers.None() && !s.Config.Insecure {
 		return nil, errors.New("this kernel has neither Landlock (Linux 5.13, lsm=…,landlock) nor AppArmor; procs would be held by namespaces and seccomp alone: boot with one of them, or accept that with --insecure")
 	}

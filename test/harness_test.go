@@ -48,6 +48,9 @@ func scaled[T any](short, full T) T {
 // TestMain makes this process the parent of every orphan, so that the leak
 // checker sees what a node left running, and stops the shared node at the end.
 func TestMain(m *testing.M) {
+	if what := os.Getenv(withoutVar); what != "" {
+		becomeWithout(what)
+	}
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		fmt.Fprintln(os.Stderr, "test: subreaper:", err)
 		os.Exit(1)

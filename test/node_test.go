@@ -135,6 +135,8 @@ func TestBadInput(t *testing.T) {
 		"empty file":         {[]string{"run", write("empty", nil)}, 1, "empty"},
 		"not ELF":            {[]string{"run", write("text", []byte("hello\n"))}, 1, "not an ELF"},
 		"script":             {[]string{"run", write("script", []byte("#!/bin/sh\n"))}, 1, "script"},
+		"dynamically linked": {[]string{"run", "/usr/bin/ls"}, 1, "link it statically: CGO_ENABLED=0"},
+		"a directory":        {[]string{"run", dir}, 1, "directory"},
 		"other architecture": {[]string{"run", write("arm", foreign)}, 1, "arm64"},
 		"ELF bomb":           {[]string{"run", write("bomb", bomb)}, 1, "damaged"},
 		"truncated":          {[]string{"run", write("cut", elf[:200])}, 1, "damaged"},
@@ -166,6 +168,30 @@ func TestBadInput(t *testing.T) {
 	}
 	if out, _, code := n.Ctl("run", prog); code != 0 || out == "" {
 		t.Error("after all that, a good program does not run")
+	}
+	// What no command line can hold.
+	c := n.Client("default")
+	ctx := context.Background()
+	for name, tt := range map[string]struct {
+		d    *api.ProcDesc
+		kind api.Kind
+	}{
+		"10 MB of args": {&api.ProcDesc{Program: prog, Args: []string{strings.Repeat("x", 10<<20)}}, api.TooLarge},
+		"10 MB of env":  {&api.ProcDesc{Program: prog, Env: []string{"A=" + strings.Repeat("x", 10<<20)}}, api.TooLarge},
+		"200 KB":        {&api.ProcDesc{Program: prog, Args: []string{strings.Repeat("x", 200<<10)}}, api.TooLarge},
+		"20,000 args":   {&api.ProcDesc{Program: prog, Args: make([]string, 20_000)}, api.TooLarge},
+		"a NUL":         {&api.ProcDesc{Program: "/bin/a\x00b"}, api.Invalid},
+		"a long path":   {&api.ProcDesc{Program: strings.Repeat("/x", 5000)}, api.TooLarge},
+	} {
+		_, err := c.Spawn(ctx, tt.d)
+		if api.KindOf(err) != tt.kind || len(err.Error()) > 500 {
+			t.Errorf("%s: %.500v, want kind %q in a short text", name, err, tt.kind)
+		}
+	}
+	// The most that fits is fine.
+	d := &api.ProcDesc{Program: prog, Args: []string{"-q", strings.Repeat("x", 100<<10)}, Env: []string{"A=" + strings.Repeat("y", 20<<10)}}
+	if st := n.Run(c, d); !st.OK() {
+		t.Errorf("120 KiB of args and env: %v", st)
 	}
 }
 

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"encoding/json"
-	"fmt"
 
 	"sigmaos/api"
 )
@@ -23,7 +22,7 @@ func (d decode) run(payload []byte) error {
 			*p = append([]byte(nil), v...)
 		} else if p, ok := d.lst[tag]; ok {
 			if len(*p) >= api.MaxArgs+1 {
-				return fmt.Errorf("payload: more than %d strings", api.MaxArgs)
+				return api.E(api.TooLarge, "payload", "", "more than %d strings", api.MaxArgs)
 			}
 			*p = append(*p, string(v))
 		} else if p, ok := d.num[tag]; ok {

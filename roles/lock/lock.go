@@ -30,6 +30,9 @@ func Acquire(runDir, dataDir string) (*Instance, error) {
 	}
 	path := filepath.Join(dataDir, "lock")
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	if errors.Is(err, os.ErrPermission) {
+		return nil, fmt.Errorf("locking %s (sigmad needs root): %w", dataDir, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("locking %s: %w", dataDir, err)
 	}
