@@ -32,7 +32,7 @@ func (t *Trees) newTerm(realm string, sess *session, epoch int64, got *loaded) *
 	term := &term{
 		cfg: &t.cfg, limits: &t.cfg.Limits, realm: realm, keys: realmKeys(realm), epoch: epoch, sess: sess,
 		queue: make(chan *change, queueLen), st: got.st, history: make(chan struct{}), ended: make(chan struct{}),
-		logRev: got.logRev, pastRev: got.logRev,
+		logRev: got.logRev, pastRev: got.logRev, pastVersion: got.st.version,
 	}
 	term.hub = hub{limits: term.limits, byID: make(map[uint64]map[*watcher]struct{})}
 	term.reap.wake = make(chan struct{}, 1)

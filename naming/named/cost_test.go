@@ -40,7 +40,7 @@ func fill(t testing.TB, dir tree.File, from, to int) {
 // The 100,000th file of a directory costs etcd what the first one did.
 func TestCreateCostsTheSameInALargeDirectory(t *testing.T) {
 	realm := newRealm(t)
-	h := newHost(t, "na", func(c *Config) { c.LeaseTTL = 5 * time.Second })
+	h := newHost(t, "na", nil)
 	dir := mkdir(t, h.root(t, realm, "alice"), "d", 0o755)
 	n := 3000
 	if long() {
@@ -80,7 +80,7 @@ func TestCreateCostsTheSameInALargeDirectory(t *testing.T) {
 }
 
 func benchTree(b *testing.B) (*host, tree.File) {
-	h := newHost(b, "na", func(c *Config) { c.LeaseTTL = 5 * time.Second })
+	h := newHost(b, "na", nil)
 	return h, h.root(b, newRealm(b), "alice")
 }
 

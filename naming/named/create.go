@@ -110,8 +110,8 @@ func (s *stage) within(r *req, id uint64) (*inode, error) {
 	return dir, r.allow(dir, "", tree.MaySearch)
 }
 
-// put writes a whole file. replayed reports that a put of the same id was done
-// before and that this one changed nothing.
+// put writes a whole file, unless a put of the same id was done before: then it
+// changes nothing and returns what that one did.
 func (s *stage) put(r *req, dirID uint64, name string, p *tree.Put) (a tree.Attr, err error) {
 	if err := s.checkFence(r); err != nil {
 		return a, err

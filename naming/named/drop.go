@@ -9,7 +9,11 @@ import (
 	"sigmaos/api"
 )
 
-const dropPage = 1000 // keys in one deletion
+// Keys in one deletion. etcd reads the values too, to tell the keys.
+const (
+	dropPage   = 1000
+	dropInodes = 64
+)
 
 // DropRealm deletes everything of a realm from etcd. It first takes the realm
 // from whoever leads it. It may be called again, at any time and anywhere,
@@ -53,10 +57,13 @@ func (t *Trees) drop(ctx context.Context, realm string) (*term, error) {
 }
 
 func (t *Trees) deletePages(ctx context.Context, k keys, prefix string, epoch int64) error {
-	end := clientv3.GetPrefixRangeEnd(prefix)
+	end, page := clientv3.GetPrefixRangeEnd(prefix), int64(dropPage)
+	if prefix == string(k)+"i/" {
+		page = dropInodes
+	}
 	for {
 		gctx, cancel := context.WithTimeout(ctx, t.cfg.attempt())
-		resp, err := t.cfg.Etcd.Do(gctx, clientv3.OpGet(prefix, clientv3.WithRange(end), clientv3.WithLimit(dropPage), clientv3.WithKeysOnly()))
+		resp, err := t.cfg.Etcd.Do(gctx, clientv3.OpGet(prefix, clientv3.WithRange(end), clientv3.WithLimit(page), clientv3.WithKeysOnly()))
 		cancel()
 		if err != nil {
 			return err

@@ -209,7 +209,7 @@ type host struct {
 func newHost(t testing.TB, name string, change func(*Config)) *host {
 	t.Helper()
 	h := &host{line: newLine(t)}
-	cfg := Config{Etcd: h.line, Node: name, Logger: slog.New(slog.DiscardHandler), LeaseTTL: time.Second}
+	cfg := Config{Etcd: h.line, Node: name, Logger: testLog(), LeaseTTL: 10 * time.Second} // no test waits for its end unless it says so
 	if change != nil {
 		change(&cfg)
 	}

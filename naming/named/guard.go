@@ -11,29 +11,38 @@ import (
 // the realm is being removed. Nothing rests on how soon that is seen; writes
 // are fenced, and nobody else leads the realm before its key is gone.
 func (t *term) guardLoop(ctx context.Context) {
-	for from := t.epoch + 1; !t.isEnded(); {
-		for resp := range t.cfg.Etcd.Watch(ctx, t.keys.leader(), clientv3.WithRev(from)) {
-			if len(resp.Events) > 0 {
-				t.end("the leader's key was taken away")
-				return
-			}
-			from = max(from, resp.CompactRevision)
-		}
-		// The watch broke off; a read tells what it may have missed.
-		gctx, cancel := context.WithTimeout(ctx, t.cfg.attempt())
-		resp, err := t.cfg.Etcd.Do(gctx, clientv3.OpGet(t.keys.leader()))
-		cancel()
-		switch {
-		case err == nil && (len(resp.Get().Kvs) == 0 || resp.Get().Kvs[0].CreateRevision != t.epoch):
-			t.end("the leader's key was taken away")
-			return
-		case err == nil:
-			from = resp.Get().Header.Revision + 1
-		}
+	for !t.guard(ctx) {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(time.Second):
 		}
 	}
+	t.end("the leader's key was taken away")
+}
+
+// guard watches the key, and reads it once the watch has begun: a watch from a
+// past revision would have etcd read all that was written since. It reports
+// that the key has gone; false means that the watch broke off.
+func (t *term) guard(ctx context.Context) bool {
+	wctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for resp := range t.cfg.Etcd.Watch(wctx, t.keys.leader(), clientv3.WithCreatedNotify()) {
+		if len(resp.Events) > 0 {
+			return true
+		}
+		if !resp.Created {
+			continue
+		}
+		gctx, cancel := context.WithTimeout(ctx, t.cfg.attempt())
+		got, err := t.cfg.Etcd.Do(gctx, clientv3.OpGet(t.keys.leader()))
+		cancel()
+		if err != nil {
+			return false
+		}
+		if kvs := got.Get().Kvs; len(kvs) == 0 || kvs[0].CreateRevision != t.epoch {
+			return true
+		}
+	}
+	return false
 }

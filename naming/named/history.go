@@ -2,69 +2,51 @@ package named
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-const historyTimeout = 10 * time.Second
+const historyTimeout = 3 * time.Second
 
 // historyLoop reads what happened before this term, so that watches can resume
-// across a change of leaders: the past values of the log key, as far back as
-// etcd has not compacted them. The term serves meanwhile.
+// across a change of leaders. The term serves meanwhile.
 func (t *term) historyLoop(ctx context.Context) {
 	defer close(t.history)
-	if t.pastRev == 0 {
-		return
-	}
 	ctx, cancel := context.WithTimeout(ctx, historyTimeout)
 	defer cancel()
-	ev, whole := t.readPast(ctx, 1)
-	if !whole {
-		if !t.isEnded() {
-			t.cfg.Logger.Info("the realm's past cannot be read: watches from before this leader must list again", "realm", t.realm)
-		}
-		return
-	}
+	ev := t.readPast(ctx)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ring.prepend(ev)
 }
 
-// readPast collects the events of the log's values from revision from on. whole
-// reports that it came to the last one before this term.
-func (t *term) readPast(ctx context.Context, from int64) (ev []event, whole bool) {
-	wctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	limit := t.limits.Events
-	for resp := range t.cfg.Etcd.Watch(wctx, t.keys.log(), clientv3.WithRev(from)) {
-		if c := resp.CompactRevision; c > from {
-			return t.readPast(ctx, c)
+// readPast returns the events up to the begin of this term: the past values of
+// the log key, read backwards one after the other. It ends where etcd has
+// compacted them, where enough is read, or where time is up; what it has is
+// whole up to the begin in any case. (A watch from a past revision would be
+// simpler, but has etcd read the values of all keys since then at once.)
+func (t *term) readPast(ctx context.Context) []event {
+	var parts [][]event
+	next, n := t.pastVersion, 0 // version with which the part before ends
+	for rev := t.pastRev; rev > 0 && n < t.limits.Events; {
+		resp, err := t.cfg.Etcd.Do(ctx, clientv3.OpGet(t.keys.log(), clientv3.WithRev(rev), clientv3.WithSerializable()))
+		if err != nil || len(resp.Get().Kvs) == 0 {
+			break
 		}
-		for _, e := range resp.Events {
-			if e.Type == clientv3.EventTypeDelete || e.Kv.ModRevision > t.pastRev {
-				return nil, false
-			}
-			rec, err := decodeLog(e.Kv.Value)
-			if err != nil {
-				return nil, false
-			}
-			if n := len(ev); n > 0 && len(rec.events) > 0 && rec.events[0].version != ev[n-1].version+1 {
-				ev = ev[:0] // a gap: of a realm that was removed and made again
-			}
-			ev = append(ev, rec.events...)
-			if len(ev) > 2*limit {
-				ev = append(ev[:0], ev[len(ev)-limit:]...)
-			}
-			if e.Kv.ModRevision == t.pastRev {
-				return ev, len(ev) == 0 || ev[len(ev)-1].version == rec.version
-			}
+		kv := resp.Get().Kvs[0]
+		rec, err := decodeLog(kv.Value)
+		if err != nil || rec.version != next {
+			break // of a tree that was removed
 		}
-		if resp.Err() != nil {
-			return nil, false
-		}
+		parts = append(parts, rec.events)
+		n += len(rec.events)
+		next -= uint64(len(rec.events))
+		rev = kv.ModRevision - 1
 	}
-	return nil, false
+	slices.Reverse(parts)
+	return slices.Concat(parts...)
 }
 
 // awaitHistory waits for the past if a watch needs it.

@@ -192,7 +192,7 @@ func TestThreeCompete(t *testing.T) {
 func TestFAULTS_F10_NoAnswerAfterTheLease(t *testing.T) {
 	realm, ctx := newRealm(t), tctx(t)
 	fake := clock.NewFake(time.Unix(1e9, 0))
-	a := newHost(t, "na", func(c *Config) { c.Clock, c.Boottime = fake, fake.Monotonic })
+	a := newHost(t, "na", func(c *Config) { c.Clock, c.Boottime, c.LeaseTTL = fake, fake.Monotonic, time.Second })
 	b := newHost(t, "nb", nil)
 	root := a.root(t, realm, "alice")
 	put(t, root, "f", "old")
@@ -240,7 +240,7 @@ func second[T any](_ T, err error) error { return err }
 func TestFAULTS_F10_OldEpochIsFenced(t *testing.T) {
 	realm, ctx := newRealm(t), tctx(t)
 	fake := clock.NewFake(time.Unix(1e9, 0))
-	a := newHost(t, "na", func(c *Config) { c.Clock, c.Boottime = fake, fake.Monotonic })
+	a := newHost(t, "na", func(c *Config) { c.Clock, c.Boottime, c.LeaseTTL = fake, fake.Monotonic, time.Second })
 	b := newHost(t, "nb", nil)
 	root := a.root(t, realm, "alice")
 	put(t, root, "f", "old")
@@ -257,7 +257,7 @@ func TestFAULTS_F10_OldEpochIsFenced(t *testing.T) {
 // Answers to writes are lost: each is asked for again and found done, once.
 func TestUnknownOutcomeIsFoundOut(t *testing.T) {
 	realm, ctx := newRealm(t), tctx(t)
-	a := newHost(t, "na", func(c *Config) { c.WriteTimeout = time.Second; c.LeaseTTL = 10 * time.Second })
+	a := newHost(t, "na", func(c *Config) { c.WriteTimeout = time.Second })
 	root := a.root(t, realm, "alice")
 	put(t, root, "f", "")
 	for i := range 3 {
@@ -284,7 +284,7 @@ func TestUnknownOutcomeIsFoundOut(t *testing.T) {
 // other writes, changes nothing.
 func TestALateCopyOfAWriteDoesNothing(t *testing.T) {
 	realm, ctx := newRealm(t), tctx(t)
-	a := newHost(t, "na", func(c *Config) { c.WriteTimeout = time.Second; c.LeaseTTL = 10 * time.Second })
+	a := newHost(t, "na", func(c *Config) { c.WriteTimeout = time.Second })
 	root := a.root(t, realm, "alice")
 	put(t, root, "f", "one")
 	a.line.late.Store(nil)
@@ -307,7 +307,7 @@ func TestALateCopyOfAWriteDoesNothing(t *testing.T) {
 func TestUnknownOutcomeEndsTheTerm(t *testing.T) {
 	for _, mode := range []int32{dropAsks, dropAnswers} {
 		realm, ctx := newRealm(t), tctx(t)
-		a := newHost(t, "na", func(c *Config) { c.WriteTimeout = 400 * time.Millisecond; c.LeaseTTL = 10 * time.Second })
+		a := newHost(t, "na", func(c *Config) { c.WriteTimeout = 400 * time.Millisecond })
 		root := a.root(t, realm, "alice")
 		put(t, root, "f", "old")
 		a.line.mode.Store(mode)

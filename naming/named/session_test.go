@@ -11,7 +11,7 @@ import (
 // time of the old lease.
 func TestLeaseCountsFromBeforeTheKeepalive(t *testing.T) {
 	fake := clock.NewFake(time.Unix(1e9, 0))
-	h := newHost(t, "na", func(c *Config) { c.Clock, c.Boottime = fake, fake.Monotonic })
+	h := newHost(t, "na", func(c *Config) { c.Clock, c.Boottime, c.LeaseTTL = fake, fake.Monotonic, time.Second })
 	start := fake.Monotonic()
 	h.tree(t, newRealm(t))
 	s := h.sess

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sys/unix"
@@ -81,7 +82,7 @@ func TestCompactorFollowsGrowth(t *testing.T) {
 }
 
 // ownPeer is an etcd of the test's own, with one realm's tree.
-func ownPeer(t *testing.T, quota int64) (*Peer, tree.File, *term) {
+func ownPeer(t *testing.T, quota int64) (*Peer, *Trees) {
 	t.Helper()
 	dir, ctx := t.TempDir(), tctx(t)
 	p, err := StartPeer(ctx, PeerConfig{Name: "n1", DataDir: filepath.Join(dir, "data"), RunDir: t.TempDir(), Logger: testLog(), Quota: quota})
@@ -92,33 +93,44 @@ func ownPeer(t *testing.T, quota int64) (*Peer, tree.File, *term) {
 	if _, err := p.Client().Put(ctx, realmPrefix+"r", "{}"); err != nil {
 		t.Fatal(err)
 	}
-	trees, err := NewTrees(Config{Etcd: p.Client(), Node: "n1", Logger: testLog()})
+	trees, err := NewTrees(Config{Etcd: p.Client(), Node: "n1", Logger: testLog(), LeaseTTL: 30 * time.Second, WriteTimeout: 20 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { trees.Close() })
-	fs, err := trees.Tree(ctx, "r")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p, attach(t, fs, as("r", "alice"), "", nil), fs.(*realmFS).term
+	return p, trees
 }
 
-func putLarge(dir tree.File, name string) error {
+// putLarge writes 1 MiB, on a slow machine in several terms.
+func putLarge(t *testing.T, trees *Trees, name string) error {
+	t.Helper()
+	ctx := tctx(t)
 	p := tree.Put{NewFile: tree.NewFile{Mode: tree.ModeFile | 0o644}, Create: true, Data: make([]byte, maxFileSize)}
-	return second(dir.Put(context.Background(), name, p))
+	for {
+		fs, err := trees.Tree(ctx, "r")
+		var root tree.File
+		if err == nil {
+			root, err = fs.Attach(ctx, as("r", "alice"), "", nil)
+		}
+		if err == nil {
+			_, err = root.Put(ctx, name, p)
+		}
+		if api.KindOf(err) != api.Unavailable || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // A tenant that writes the largest file again and again does not fill etcd.
 func TestPROBES_N28_RewritingDoesNotFillEtcd(t *testing.T) {
 	const quota = 40 << 20
-	p, root, _ := ownPeer(t, quota)
+	p, trees := ownPeer(t, quota)
 	// As often as a database of this size needs it.
 	ctx, cancel := context.WithCancel(context.Background())
 	p.wg.Go(func() { p.compactLoop(ctx, quota, compactEvery/100) })
 	defer cancel()
 	for i := range 3 * quota / maxFileSize {
-		if err := putLarge(root, fmt.Sprint("f", i%3)); err != nil {
+		if err := putLarge(t, trees, fmt.Sprint("f", i%3)); err != nil {
 			t.Fatalf("Put %d of 1 MiB with a quota of %d MiB: %v", i, quota>>20, err)
 		}
 	}
@@ -127,20 +139,25 @@ func TestPROBES_N28_RewritingDoesNotFillEtcd(t *testing.T) {
 // With more in it than etcd may hold, writes are refused and say why, and the
 // term and its reads go on.
 func TestEtcdIsFull(t *testing.T) {
-	_, root, term := ownPeer(t, 16<<20)
-	put(t, root, "small", "text")
+	_, trees := ownPeer(t, 16<<20)
 	var err error
 	for i := 0; i < 200 && err == nil; i++ { // etcd sees its size a little late
-		err = putLarge(root, fmt.Sprint("f", i))
+		err = putLarge(t, trees, fmt.Sprint("f", i))
 	}
 	for range 2 {
 		if api.KindOf(err) != api.Busy || !strings.Contains(err.Error(), "full") {
 			t.Errorf("Put into a full etcd: %v, want kind %q", err, api.Busy)
 		}
-		err = putLarge(root, "more")
+		err = putLarge(t, trees, "more")
 	}
-	wantFile(t, root, "small", "text")
-	if term.isEnded() {
-		t.Errorf("the term has ended: %v", term.endErr)
+	fs, err := trees.Tree(tctx(t), "r")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := attach(t, fs, as("r", "alice"), "", nil)
+	wantFile(t, root, "f0", string(make([]byte, maxFileSize)))
+	wantKind(t, putLarge(t, trees, "more"), "Put once more", api.Busy)
+	if fs.(*realmFS).term.isEnded() {
+		t.Error("the term has ended for a refused write")
 	}
 }

@@ -160,8 +160,7 @@ func (p *replay) attr() tree.Attr {
 		Modified: time.Unix(0, p.modified), Lease: p.lease}
 }
 
-// remember keeps p and forgets the id that is limit older. It returns the
-// sequence number that is forgotten.
+// remember keeps p and forgets the id that is limit older.
 func (st *state) remember(p replay, limit int) {
 	st.replays[p.key] = p
 	st.replayKeys[p.seq] = p.key

@@ -29,9 +29,10 @@ type term struct {
 	ring ring
 	hub  hub
 
-	history chan struct{} // closed when the past is loaded, or never will be
-	pastRev int64         // mod revision of the last log before this term
-	reap    reaper
+	history     chan struct{} // closed when the past is loaded, or never will be
+	pastRev     int64         // mod revision of the last log before this term
+	pastVersion uint64        // and its version
+	reap        reaper
 
 	// Of the committer alone.
 	logRev   int64  // mod revision of the log key

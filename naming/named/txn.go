@@ -70,7 +70,11 @@ func (t *term) attempts(ctx context.Context, txn clientv3.Op) (rev int64, err er
 			return t.noSpace(ctx)
 		}
 		t.unsettle()
-		if ctx.Err() != nil || !time.Now().Before(deadline) || t.sess.isLost() {
+		switch {
+		case ctx.Err() != nil || t.sess.isLost():
+			t.end("the term ended while a write was under way")
+			return 0, t.unavailable("the realm's leader changes while the write is under way; whether it happened is not known")
+		case !time.Now().Before(deadline):
 			t.end("etcd did not answer a write")
 			return 0, t.unavailable("etcd did not answer the write within %v (%v): it has no quorum, or its disk is very slow; whether the write happened is not known", t.cfg.WriteTimeout, err)
 		}

@@ -2,16 +2,12 @@ package named
 
 import (
 	"context"
-	"time"
 
 	"sigmaos/api"
 	"sigmaos/naming/tree"
 )
 
-const (
-	watchPage   = 512 // events in one call of fn
-	historyWait = 10 * time.Second
-)
+const watchPage = 512 // events in one call of fn
 
 // Watch implements tree.File.
 func (f *file) Watch(ctx context.Context, version uint64, fn func(at uint64, ev []tree.Event) error) error {
