@@ -39,7 +39,7 @@ func Dial(ctx context.Context, c Cluster, o Options) (Result, error) {
 	defer here.Close()
 	fmt.Fprintf(o.Log, "one node: %d dials\n", p.dials*dialRounds)
 	near := &series{name: "same-node", link: sigmaLink{c, c, program}, plan: p}
-	tcp := &series{name: "raw-tcp-connect-loopback", link: tcpLink{goConn, path, here, here, "127.0.0.1"}, plan: p}
+	tcp := &series{name: "raw-tcp-connect-loopback", link: tcpLink{goConn, nil, path, here, here, "127.0.0.1"}, plan: p}
 	if err := interleave(ctx, dialRounds, near, tcp); err != nil {
 		return r, err
 	}
@@ -61,7 +61,7 @@ func (r *Result) farDial(ctx context.Context, o Options, p plan, path string) (e
 	defer func() { err = errors.Join(err, f.close()) }()
 	fmt.Fprintf(o.Log, "two nodes: %d dials\n", p.dials*dialRounds)
 	ours := &series{name: "other-node", link: f.sigma, plan: p}
-	raw := &series{name: "raw-tcp-connect", link: f.raw(goConn, f.pair.Addr(1)), plan: p}
+	raw := &series{name: "raw-tcp-connect", link: f.raw(goConn, nil, f.pair.Addr(1)), plan: p}
 	if err := interleave(ctx, dialRounds, ours, raw); err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (r *Result) farDial(ctx context.Context, o Options, p plan, path string) (e
 	defer func() { err = errors.Join(err, undo()) }()
 	p = plan{dials: max(p.dials/10, 1), pings: 20}
 	ours = &series{name: "other-node-delayed", link: f.sigma, plan: p}
-	raw = &series{name: "raw-tcp-connect-delayed", link: f.raw(goConn, f.pair.Addr(1)), plan: p}
+	raw = &series{name: "raw-tcp-connect-delayed", link: f.raw(goConn, nil, f.pair.Addr(1)), plan: p}
 	if err := interleave(ctx, 4, ours, raw); err != nil {
 		return err
 	}

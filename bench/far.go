@@ -40,8 +40,8 @@ func (f *far) close() error {
 
 // raw is TCP between plain processes in the nodes' networks, to an address on
 // node b.
-func (f *far) raw(conn, addr string) link {
-	return tcpLink{conn, f.path, f.pair.Side[1], f.pair.Side[0], addr}
+func (f *far) raw(conn string, c *cells, addr string) link {
+	return tcpLink{conn, c, f.path, f.pair.Side[1], f.pair.Side[0], addr}
 }
 
 // watch looks at the connections of the nodes' procs.
@@ -61,27 +61,34 @@ func (r *Result) far(ctx context.Context, o Options, n int, path string) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, f.close()) }()
+	cells, err := newCells()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cells.close()) }()
 	w, err := f.watch()
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(o.Log, "two nodes: %d rounds\n", n)
 	ours := &series{name: "other-node", link: f.sigma, at: at, plan: farPlan, look: w.look}
-	raw := &series{name: "raw-tcp", link: f.raw(sameConn, f.pair.Addr(1)), at: at, plan: farPlan}
-	plain := &series{name: "raw-tcp-go", link: f.raw(goConn, f.pair.Addr(1)), at: at, plan: farPlan}
-	all := []*series{ours, raw, plain}
+	raw := &series{name: "raw-tcp", link: f.raw(sameConn, nil, f.pair.Addr(1)), at: at, plan: farPlan}
+	apart := &series{name: "raw-tcp-cells", link: f.raw(sameConn, cells, f.pair.Addr(1)), at: at, plan: farPlan}
+	plain := &series{name: "raw-tcp-go", link: f.raw(goConn, nil, f.pair.Addr(1)), at: at, plan: farPlan}
+	all := []*series{ours, raw, apart, plain}
 	overlay, oerr := f.pair.Overlay()
 	if oerr == nil {
-		all = append(all, &series{name: "vxlan", link: f.raw(goConn, overlay[1]), at: at, plan: farPlan})
+		all = append(all, &series{name: "vxlan", link: f.raw(goConn, nil, overlay[1]), at: at, plan: farPlan})
 	}
 	if err := interleave(ctx, n, all...); err != nil {
 		return err
 	}
-	r.Rows = append(r.Rows, rows(r.Bench, ours, raw, plain)...)
+	r.Rows = append(r.Rows, rows(r.Bench, ours, raw, apart, plain)...)
 	r.Rows = append(r.Rows, rows(r.Bench, raw)...)
+	r.Rows = append(r.Rows, rows(r.Bench, apart)...)
 	r.Rows = append(r.Rows, rows(r.Bench, plain)...)
 	if oerr == nil {
-		r.Rows = append(r.Rows, rows(r.Bench, all[3], plain)...)
+		r.Rows = append(r.Rows, rows(r.Bench, all[4], plain)...)
 	} else {
 		r.Rows = append(r.Rows, Result{Bench: r.Bench, Row: "vxlan", Note: "not measured: " + oerr.Error()})
 	}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"sigmaos/api"
 )
 
 // link is one way in which two processes may talk.
@@ -19,7 +21,7 @@ type link interface {
 
 // session is a client and a server that are connected.
 type session struct {
-	server, client int // pids
+	server, client int // pids; 0 is not known
 	result         func(ctx context.Context) ([]byte, error)
 	close          func()
 }
@@ -101,6 +103,9 @@ func (s *series) round(ctx context.Context) error {
 		return fmt.Errorf("%s: %w", s.name, err)
 	}
 	defer ses.close()
+	if (s.look != nil || s.at.cpus() > 0) && (ses.server == 0 || ses.client == 0) {
+		return api.E(api.Unsupported, "bench", s.name, "the procs' pids are not known here: run this on the node itself, through the operator's socket")
+	}
 	if s.look != nil {
 		if err := s.look(ses); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
@@ -129,10 +134,11 @@ func (s *series) round(ctx context.Context) error {
 func interleave(ctx context.Context, n int, all ...*series) error {
 	for i := range n {
 		for k := range all {
-			if err := all[(i+k)%len(all)].round(ctx); err != nil {
-				return err
+			err := all[(i+k)%len(all)].round(ctx)
+			if ctx.Err() != nil { // what it broke in the middle is not what is wrong
+				err = api.E(api.Canceled, "bench", "", "interrupted")
 			}
-			if err := ctx.Err(); err != nil {
+			if err != nil {
 				return err
 			}
 		}

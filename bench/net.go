@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"sigmaos/bench/lab"
@@ -21,7 +22,8 @@ var (
 // TCP on the loopback, on one CPU and on two; between two nodes against TCP over
 // the same veth pair, a VXLAN and, where there is one, a docker bridge. What it
 // is compared with reads and writes by the same code, sigma's Conn; rows that
-// end in -go have Go's own net.Conn.
+// end in -go have Go's own net.Conn, those in -cells the same Conn and a cgroup
+// for each process, as procs have.
 func Net(ctx context.Context, c Cluster, o Options) (Result, error) {
 	n := o.N
 	if n == 0 {
@@ -55,7 +57,7 @@ func (r *Result) headline(row, measure string, cpus int) {
 }
 
 // near adds the rows of one node.
-func (r *Result) near(ctx context.Context, c Cluster, o Options, n int, program, path string) error {
+func (r *Result) near(ctx context.Context, c Cluster, o Options, n int, program, path string) (err error) {
 	info, err := c.Info(ctx)
 	if err != nil {
 		return err
@@ -65,6 +67,11 @@ func (r *Result) near(ctx context.Context, c Cluster, o Options, n int, program,
 		return err
 	}
 	defer here.Close()
+	cells, err := newCells()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cells.close()) }()
 	where, err := places()
 	if err != nil {
 		return err
@@ -77,10 +84,11 @@ func (r *Result) near(ctx context.Context, c Cluster, o Options, n int, program,
 		fmt.Fprintf(o.Log, "one node, %d CPU(s): %d rounds\n", at.cpus(), n)
 		sigma := &series{name: "same-node", link: sigmaLink{c, c, program}, at: at, plan: netPlan, look: w.look}
 		others := []*series{
-			{name: "socketpair", link: pairLink{sameConn, path, here}, at: at, plan: netPlan},
-			{name: "tcp-loopback", link: tcpLink{sameConn, path, here, here, "127.0.0.1"}, at: at, plan: netPlan},
-			{name: "socketpair-go", link: pairLink{goConn, path, here}, at: at, plan: netPlan},
-			{name: "tcp-loopback-go", link: tcpLink{goConn, path, here, here, "127.0.0.1"}, at: at, plan: netPlan},
+			{name: "socketpair", link: pairLink{sameConn, nil, path, here}, at: at, plan: netPlan},
+			{name: "tcp-loopback", link: tcpLink{sameConn, nil, path, here, here, "127.0.0.1"}, at: at, plan: netPlan},
+			{name: "socketpair-cells", link: pairLink{sameConn, cells, path, here}, at: at, plan: netPlan},
+			{name: "socketpair-go", link: pairLink{goConn, nil, path, here}, at: at, plan: netPlan},
+			{name: "tcp-loopback-go", link: tcpLink{goConn, nil, path, here, here, "127.0.0.1"}, at: at, plan: netPlan},
 		}
 		if err := interleave(ctx, n, append(others, sigma)...); err != nil {
 			return err

@@ -83,6 +83,7 @@ const (
 // tcpLink is TCP between two plain processes.
 type tcpLink struct {
 	conn           string // sameConn or goConn
+	cells          *cells // nil: its processes are where the bench is
 	program        string
 	server, client *lab.Space
 	addr           string // of the server
@@ -97,30 +98,36 @@ func (l tcpLink) open(ctx context.Context, plan []string) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return plainClient(ctx, l.client, nil, srv, l.program, append([]string{"raw", "run", l.conn + "tcp", addr}, plan...))
+	return plainClient(ctx, l.cells, l.client, nil, srv, l.program, append([]string{"raw", "run", l.conn + "tcp", addr}, plan...))
 }
 
 // plainClient completes a session whose server runs; it owns srv.
-func plainClient(ctx context.Context, in *lab.Space, extra *os.File, srv *plain, program string, args []string) (*session, error) {
+func plainClient(ctx context.Context, c *cells, in *lab.Space, extra *os.File, srv *plain, program string, args []string) (*session, error) {
 	cli, err := startPlain(ctx, in, extra, program, args...)
 	if err != nil {
 		srv.kill()
 		return nil, err
 	}
-	if _, err := cli.line(); err != nil { // "ready"
-		srv.kill()
-		return nil, err
-	}
-	return &session{
+	empty := func() error { return nil }
+	s := &session{
 		server: srv.cmd.Process.Pid, client: cli.cmd.Process.Pid,
 		result: func(context.Context) ([]byte, error) { return cli.rest() },
-		close:  func() { cli.kill(); srv.kill() },
-	}, nil
+		close:  func() { cli.kill(); srv.kill(); empty() },
+	}
+	if _, err = cli.line(); err == nil && c != nil { // "ready"
+		empty, err = c.confine(s.server, s.client)
+	}
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
 }
 
 // pairLink is a socketpair between two plain processes, as they inherit one.
 type pairLink struct {
 	conn    string
+	cells   *cells
 	program string
 	here    *lab.Space
 }
@@ -140,5 +147,5 @@ func (l pairLink) open(ctx context.Context, plan []string) (*session, error) {
 	if _, err := srv.line(); err != nil {
 		return nil, err
 	}
-	return plainClient(ctx, l.here, b, srv, l.program, append([]string{"raw", "run", l.conn + "fd", "3"}, plan...))
+	return plainClient(ctx, l.cells, l.here, b, srv, l.program, append([]string{"raw", "run", l.conn + "fd", "3"}, plan...))
 }

@@ -43,9 +43,12 @@ type Check struct {
 	Text string `json:"text"`
 }
 
-// all are r, where it is a figure itself, and its rows.
+// all are r, where it is a figure of its own, and its rows.
 func (r Result) all() (rows []Result) {
-	for _, x := range append([]Result{r}, r.Rows...) {
+	if _, again := find(r.Rows, r.Row, r.Measure, r.CPUs); r.Unit != "" && !again {
+		rows = append(rows, r)
+	}
+	for _, x := range r.Rows {
 		if x.Unit != "" {
 			rows = append(rows, x)
 		}
@@ -90,7 +93,11 @@ func (r Result) Table(w io.Writer) error {
 	if err := r.figure7().table(w); err != nil {
 		return err
 	}
-	for _, x := range append([]Result{r}, r.Rows...) {
+	notes := r.Rows
+	if _, again := find(r.Rows, r.Row, r.Measure, r.CPUs); !again {
+		notes = append([]Result{r}, notes...)
+	}
+	for _, x := range notes {
 		if len(x.Steps) > 0 {
 			fmt.Fprintf(w, "%s: queue %.3f  slot %.3f  exec %.3f  main %.3f ms (medians)\n", x.Row, x.Steps["queue"], x.Steps["slot"], x.Steps["exec"], x.Steps["main"])
 		}

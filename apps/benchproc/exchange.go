@@ -109,7 +109,7 @@ func client(ctx context.Context, dial dialer, ready func() error, p plan) (r Net
 		return r, err
 	}
 	defer c.Close()
-	if _, err := pings(c, warmUp); err != nil {
+	if _, err := pings(c, 1); err != nil {
 		return r, err
 	}
 	if err := ready(); err != nil {
@@ -122,9 +122,12 @@ func client(ctx context.Context, dial dialer, ready func() error, p plan) (r Net
 		if err := r.dial(ctx, dial); err != nil {
 			return r, err
 		}
+		if _, err := pings(c, 2); err != nil { // the server is at rest again
+			return r, err
+		}
 	}
 	if p.pings > 0 {
-		if _, err := pings(c, warmUp); err != nil {
+		if _, err := pings(c, min(warmUp, p.pings)); err != nil {
 			return r, err
 		}
 		if r.RTT, err = pings(c, p.pings); err != nil {
@@ -139,7 +142,7 @@ func client(ctx context.Context, dial dialer, ready func() error, p plan) (r Net
 }
 
 // dial makes one connection, sends a message there and back, and sees the
-// server close its end, so that nothing of it is left to do when the next comes.
+// server close its end.
 func (r *Net) dial(ctx context.Context, dial dialer) error {
 	begin := time.Now()
 	c, err := dial(ctx)

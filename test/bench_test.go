@@ -1,0 +1,244 @@
+package test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// figure is a row of a bench, as a script reads it.
+type figure struct {
+	Bench, Row, Measure, Unit, Against, Note string
+	CPUs, N                                  int
+	Value, P50, P99, Ratio                   float64
+	AgainstValue                             float64 `json:"against_value"`
+	RoundTrips                               float64 `json:"round_trips"`
+	Paired                                   *struct {
+		Pairs            int
+		Low, High, Ratio float64
+	}
+	Checks []struct {
+		Name, Text string
+		OK         bool
+	}
+	Machine *struct {
+		Cores          int
+		Kernel, Cgroup string
+		Layers         []string
+	}
+	Rows []figure
+}
+
+// bench starts sigmactl bench against the node.
+func (n *Node) bench(ctx context.Context, args ...string) (*exec.Cmd, *bytes.Buffer, io.Reader) {
+	n.t.Helper()
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "sigmactl"), append([]string{"bench"}, args...)...)
+	cmd.Env = append(os.Environ(), "SIGMA_CONTEXT="+filepath.Join(n.Dir, "run", "sock"))
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	errs, err := cmd.StderrPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		n.t.Fatalf("%v", err)
+	}
+	return cmd, &out, errs
+}
+
+// figures runs a bench to its end and reads what it prints.
+func (n *Node) figures(args ...string) (f figure) {
+	n.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+	defer cancel()
+	cmd, out, errs := n.bench(ctx, append(args, "-o", "json")...)
+	said, _ := io.ReadAll(errs)
+	if err := cmd.Wait(); err != nil {
+		n.t.Fatalf("bench %v: %v\n%s", args, err, said)
+	}
+	if err := json.Unmarshal(out.Bytes(), &f); err != nil {
+		n.t.Fatalf("bench %v prints no JSON: %v\n%s", args, err, out)
+	}
+	n.nothingOf(cmd.Process.Pid)
+	if f.Bench != args[0] || f.Unit == "" || f.N == 0 || f.Value <= 0 || f.P50 <= 0 || f.Against == "" || f.AgainstValue <= 0 || f.Ratio <= 0 {
+		n.t.Errorf("the headline of %v is %+v; want every key of BENCH set", args, f)
+	}
+	if m := f.Machine; m == nil || m.Cores == 0 || m.Kernel == "" || m.Cgroup == "" || len(m.Layers) == 0 {
+		n.t.Errorf("the machine of %v is %+v", args, m)
+	}
+	return f
+}
+
+// nothingOf fails the test for what the nodes of a bench left behind.
+func (n *Node) nothingOf(pid int) {
+	n.t.Helper()
+	var left []string
+	for _, p := range []string{"/sys/fs/cgroup/*/sigma-bench-%d*", "/sys/fs/cgroup/*/*/*/sigma-bench-%d*", os.TempDir() + "/sigma-bench-%d-*"} {
+		found, _ := filepath.Glob(fmt.Sprintf(p, pid))
+		left = append(left, found...)
+	}
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, l := range lines {
+		if b, err := os.ReadFile(l); err == nil && strings.Contains(string(b), fmt.Sprintf("bench-%d-", pid)) {
+			left = append(left, "process "+strings.ReplaceAll(string(b), "\x00", " "))
+		}
+	}
+	if len(left) > 0 {
+		n.t.Errorf("the bench left behind: %q", left)
+	}
+}
+
+// has looks for a row with figures, or with a note where it may be missing.
+func (f figure) has(t *testing.T, row, measure string, optional bool) (found figure) {
+	t.Helper()
+	for _, r := range f.Rows {
+		if r.Row != row {
+			continue
+		}
+		if optional && r.Note != "" && r.Value == 0 {
+			return r
+		}
+		if r.Measure == measure {
+			if r.Value <= 0 || r.Unit == "" || r.N == 0 || r.P50 <= 0 {
+				t.Errorf("row %s, %s: %+v has no figures", row, measure, r)
+			}
+			return r
+		}
+	}
+	t.Errorf("there is no row %s, %s", row, measure)
+	return found
+}
+
+func TestBenchDial(t *testing.T) {
+	n := StartNode(t)
+	f := n.figures("dial", "-n", "24")
+	for _, row := range []string{"same-node", "raw-tcp-connect-loopback", "other-node", "raw-tcp-connect", "other-node-delayed", "raw-tcp-connect-delayed", "docker-bridge"} {
+		for _, m := range []string{"dial", "first-answer", "rtt"} {
+			f.has(t, row, m, row == "docker-bridge" || strings.HasSuffix(row, "-delayed"))
+		}
+	}
+	if r := f.has(t, "other-node", "dial", false); r.Against != "raw-tcp-connect" || r.Paired == nil || r.Paired.Pairs < 6 || r.Paired.Low > r.Paired.High {
+		t.Errorf("other-node is %+v; want an interval against raw-tcp-connect", r)
+	}
+	// The one thing about time that holds on any machine: over a way of 5 ms each
+	// way, connect takes one round trip, and Dial at least one more.
+	if r := f.has(t, "other-node-delayed", "dial", true); r.Note == "" && (r.AgainstValue < 10 || r.Value < 20) {
+		t.Errorf("over 10 ms there and back connect takes %v ms, Dial %v ms", r.AgainstValue, r.Value)
+	}
+}
+
+func TestBenchNet(t *testing.T) {
+	n := StartNode(t)
+	svg := filepath.Join(t.TempDir(), "net.svg")
+	f := n.figures("net", "-n", "2", "--plot", svg)
+	for _, m := range []string{"rtt", "throughput"} {
+		for _, row := range []string{"same-node", "socketpair", "tcp-loopback", "socketpair-cells", "socketpair-go", "tcp-loopback-go", "other-node", "raw-tcp", "raw-tcp-cells", "raw-tcp-go", "vxlan", "docker-bridge"} {
+			f.has(t, row, m, row == "vxlan" || row == "docker-bridge")
+		}
+	}
+	f.has(t, "other-node", "dial", false)
+	against := make(map[string]bool)
+	for _, r := range f.Rows {
+		if r.Row == "same-node" && r.Measure == "rtt" {
+			against[fmt.Sprintf("%s on %d", r.Against, r.CPUs)] = true
+		}
+	}
+	for _, want := range []string{"socketpair on 1", "tcp-loopback on 1"} {
+		if !against[want] {
+			t.Errorf("same-node is compared with %v; want also %s", against, want)
+		}
+	}
+	if len(f.Checks) < 4 {
+		t.Errorf("%d checks; want descriptor and payload on one node and between two", len(f.Checks))
+	}
+	for _, c := range f.Checks {
+		if !c.OK || c.Text == "" {
+			t.Errorf("check %s: %v, %s", c.Name, c.OK, c.Text)
+		}
+	}
+	drawn(t, svg, "σOS (endpoint)", "VXLAN", "Gbit/s")
+}
+
+// drawn reads a picture as XML and looks for its words.
+func drawn(t *testing.T, file string, words ...string) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dec := xml.NewDecoder(bytes.NewReader(b)); ; {
+		_, err := dec.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatalf("%s is no XML: %v", file, err)
+		}
+	}
+	for _, w := range words {
+		if !strings.Contains(string(b), w) {
+			t.Errorf("%q is not in the picture", w)
+		}
+	}
+}
+
+func TestBenchDrawsStartsToo(t *testing.T) {
+	n := StartNode(t)
+	svg := filepath.Join(t.TempDir(), "start.svg")
+	Proc(t, "hello-raw")
+	n.figures("start", "-n", "24", "--plot", svg)
+	drawn(t, svg, "sigma", "bare", "ms")
+}
+
+func TestBenchRefusesWrongUse(t *testing.T) {
+	n := StartNode(t)
+	for name, args := range map[string][]string{
+		"no such bench": {"bench", "nothing"}, "not an SVG": {"bench", "net", "--plot", "x.png"}, "negative": {"bench", "dial", "-n", "-1"}, "no name": {"bench"},
+	} {
+		if _, e, code := n.Ctl(args...); code != 2 || e == "" {
+			t.Errorf("%s: sigmactl %v = %d, %q; want 2 and why", name, args, code, e)
+		}
+	}
+}
+
+// An interrupt ends a bench with everything that it started.
+func TestBenchInterrupted(t *testing.T) {
+	n := StartNode(t)
+	for _, at := range []string{"one node", "two nodes"} {
+		t.Run(at, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+			defer cancel()
+			cmd, _, errs := n.bench(ctx, "dial", "-n", "1200")
+			for sc := bufio.NewScanner(errs); sc.Scan() && !strings.HasPrefix(sc.Text(), at); {
+			}
+			cmd.Process.Signal(syscall.SIGINT) // while procs or plain processes run
+			rest, _ := io.ReadAll(errs)
+			var exit *exec.ExitError
+			if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 1 {
+				t.Errorf("an interrupted bench ends with %v, want status 1\n%s", err, rest)
+			}
+			n.nothingOf(cmd.Process.Pid)
+			for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+				out, _, _ := n.Ctl("ps")
+				if strings.Count(out, "\n") <= 1 {
+					return
+				}
+				if time.Now().After(end) {
+					t.Fatalf("procs of the bench still run:\n%s", out)
+				}
+			}
+		})
+	}
+}
