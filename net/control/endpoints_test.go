@@ -186,7 +186,7 @@ func TestAnswersToTheDeadAreClosed(t *testing.T) {
 		}
 		client.Close()
 	}
-	server.Close() // and with it what waits there
+	server.Close()  // and with it what waits there
 	const stock = 8 // the proxy keeps a few connections ready
 	for end := time.Now().Add(10 * time.Second); descriptors(t) > before+stock; time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
