@@ -26,6 +26,23 @@ type exitError int
 
 func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
+// usageError is wrong use: status 2.
+type usageError struct{ error }
+
+func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// settings reads the configuration; what is wrong in it is wrong use.
+func settings(load func() (config.Config, error)) (config.Config, error) {
+	cfg, err := load()
+	if err == nil {
+		err = roles.Check(cfg.Roles)
+	}
+	if err != nil {
+		err = usageError{err}
+	}
+	return cfg, err
+}
+
 // sigmad runs the node agent and returns its exit status.
 func sigmad(args []string) int {
 	root := &cobra.Command{
@@ -36,14 +53,20 @@ answers for them. Everything can be said in one YAML file, as flags or in
 SIGMA_* variables.
 
 On one machine, to try it: sigmad dev`,
-		Args:          cobra.NoArgs,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage("there is no command %q; sigmad --help lists them", args[0])
+			}
+			return nil
+		},
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       version,
 	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	load := config.Bind(root.Flags(), config.Default())
 	root.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := load()
+		cfg, err := settings(load)
 		if err != nil {
 			return err
 		}
@@ -51,13 +74,17 @@ On one machine, to try it: sigmad dev`,
 	}
 	root.AddCommand(devCommand())
 	root.SetArgs(args)
-	err := root.Execute()
+	cmd, err := root.ExecuteC()
 	var exit exitError
+	var use usageError
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &exit):
 		return int(exit)
+	case errors.As(err, &use):
+		fmt.Fprintf(os.Stderr, "sigmad: %v\nusage: %s\n", err, cmd.UseLine())
+		return 2
 	}
 	fmt.Fprintln(os.Stderr, "sigmad:", err)
 	return 1
@@ -80,15 +107,15 @@ machine; node n2's socket is n2/sock in the run directory of the first.`,
 	load := config.Bind(cmd.Flags(), config.Dev())
 	nodes := cmd.Flags().Int("nodes", 1, "nodes of the cluster")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		cfg, err := load()
+		cfg, err := settings(load)
 		if err != nil {
 			return err
 		}
 		if len(args) > 0 && cmd.ArgsLenAtDash() != 0 {
-			return fmt.Errorf("dev: %q is no flag; a command to run goes behind --", args[0])
+			return usage("dev: %q is no flag; a command to run goes behind --", args[0])
 		}
 		if *nodes < 1 || *nodes > maxDevNodes {
-			return fmt.Errorf("dev: --nodes %d: 1 to %d", *nodes, maxDevNodes)
+			return usage("dev: --nodes %d: 1 to %d", *nodes, maxDevNodes)
 		}
 		if *nodes > 1 {
 			cfg = share(cfg, *nodes)

@@ -98,9 +98,21 @@ type stop struct {
 // stopTime bounds the end of one role.
 const stopTime = 15 * time.Second
 
+// Check reports a role that does not exist.
+func Check(roles []string) error {
+	_, err := inOrder(roles)
+	return err
+}
+
+// inOrder is the table's part for the roles that were asked for, and those that
+// come with every node.
+func inOrder(roles []string) ([]Role, error) {
+	return order(Table, append(slices.Concat(first(roles), roles), "operator", "gateway", "metrics"))
+}
+
 // Start takes the instance's directories and starts the roles of cfg.
 func Start(ctx context.Context, cfg config.Config, version string, log *slog.Logger) (_ *System, err error) {
-	order, err := order(Table, append(slices.Concat(first(cfg.Roles), cfg.Roles), "operator", "gateway", "metrics"))
+	order, err := inOrder(cfg.Roles)
 	if err != nil {
 		return nil, err
 	}
