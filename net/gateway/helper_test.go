@@ -53,6 +53,7 @@ func newWorld(t testing.TB, change func(*Config)) *world {
 	t.Helper()
 	w := &world{t: t, realm: map[string]bool{"r1": true, "r2": true}}
 	w.proxy = dialproxy.New(dialproxy.Config{Node: 1, Name: "n1", Boot: 1, Logger: slog.New(slog.DiscardHandler)})
+	w.stock()
 	var err error
 	if w.keys, err = realmtoken.NewKeys(realmtoken.NewKey()); err != nil {
 		t.Fatal(err)
@@ -66,6 +67,28 @@ func newWorld(t testing.TB, change func(*Config)) *world {
 	}
 	t.Cleanup(func() { w.Close(); w.proxy.Close() })
 	return w
+}
+
+// stock has the proxy make what it keeps ready, so that descriptors can be counted.
+func (w *world) stock() {
+	w.t.Helper()
+	me := api.Caller{Realm: "stock", Proc: "p"}
+	before := open(w.t)
+	ep, err := w.proxy.NewEndpoint(me)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p, err := w.proxy.Dial(ctx, me, api.Target{Endpoint: ep})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	unix.Close(p.FD)
+	w.proxy.ProcEnded("p")
+	for end := time.Now().Add(10 * time.Second); open(w.t) < before+8; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			w.t.Fatalf("the proxy keeps %d descriptors ready, want 8", open(w.t)-before)
+		}
+	}
 }
 
 func (w *world) tls() *tls.Config {

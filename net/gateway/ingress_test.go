@@ -156,7 +156,7 @@ func TestIngressOfARealmThatIsGone(t *testing.T) {
 func TestIngressIsBounded(t *testing.T) {
 	w := newWorld(t, nil)
 	ep := w.proc("r1", echo)
-	i := w.ingress(api.Target{Endpoint: ep}, func(c *IngressConfig) { c.Open = 3; c.HeaderTime = 500 * time.Millisecond })
+	i := w.ingress(api.Target{Endpoint: ep}, func(c *IngressConfig) { c.Open = 3; c.HeaderTime = 2 * time.Second })
 	say := func(c *net.TCPConn) error {
 		io.WriteString(c, "x")
 		_, err := io.ReadFull(c, make([]byte, 1))

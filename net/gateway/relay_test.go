@@ -158,7 +158,7 @@ func TestRelayEndsWithTheClient(t *testing.T) {
 // A client that says nothing after its proc has said all is cut off; one that
 // goes on is not.
 func TestRelayCutsOffWhoIsQuiet(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.Quiet = 200 * time.Millisecond })
+	w := newWorld(t, func(c *Config) { c.Quiet = time.Second })
 	got := make(chan string, 1)
 	ep := w.proc("r1", func(c *sigma.Conn, _ api.Peer) {
 		c.CloseWrite()
@@ -173,7 +173,7 @@ func TestRelayCutsOffWhoIsQuiet(t *testing.T) {
 	for range 8 { // longer than the bound, in all
 		io.WriteString(conn, "x")
 		want += "x"
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(200 * time.Millisecond)
 	}
 	select {
 	case b := <-got:
