@@ -35,6 +35,7 @@ func sigmactl(args []string) int {
 			})
 		},
 		BenchNames: bench.Names(),
+		Mount:      mountRealm, Serve9P: serve9P,
 	})
 }
 

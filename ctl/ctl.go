@@ -28,6 +28,10 @@ type Hooks struct {
 	// Bench runs one of BenchNames and returns what prints and draws itself.
 	Bench      func(ctx context.Context, name string, c *admin.Client, o BenchOptions) (BenchResult, error)
 	BenchNames []string
+	// Mount shows the realm as a directory, Serve9P to plain 9P clients, until ctx
+	// ends.
+	Mount   func(ctx context.Context, connect Connect, o MountOptions) error
+	Serve9P func(ctx context.Context, connect Connect, o ServeOptions) error
 }
 
 // exit carries a status through cobra.
@@ -95,7 +99,7 @@ func (a *app) root(version string) *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&a.opt.Context, "context", "", "cluster: its name, the path of its socket, or a realm's token file (SIGMA_CONTEXT)")
 	root.PersistentFlags().StringVar(&a.opt.Realm, "realm", "", "realm to act in (SIGMA_REALM; \"default\")")
-	root.AddCommand(a.run(), a.spawn(), a.wait(), a.ps(), a.logs(), a.kill(), a.why(), a.top(), a.ls(), a.cat(), a.put(), a.cp(), a.rm(), a.mkdir(), a.stat(), a.watch(), a.realm(), a.node(), a.cluster(), a.ep(), a.programs(), a.dump(), a.info(), a.doctor(), a.bench())
+	root.AddCommand(a.run(), a.spawn(), a.wait(), a.ps(), a.logs(), a.kill(), a.why(), a.top(), a.ls(), a.cat(), a.put(), a.cp(), a.rm(), a.mkdir(), a.stat(), a.watch(), a.mount(), a.serve9p(), a.realm(), a.node(), a.cluster(), a.ep(), a.programs(), a.dump(), a.info(), a.doctor(), a.bench())
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {
 		c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
