@@ -65,7 +65,7 @@ func (n *Node) talkedOf(c *admin.Client, id api.ProcID) (r talked) {
 // before. When one is killed, the other side's procs see their connections end.
 func TestFAULTS_F21_ConnectionsOutliveSigmad(t *testing.T) {
 	nodes := StartCluster(t, 2)
-	pause := scaled(1500*time.Millisecond, 10*time.Second)
+	pause := scaled(2500*time.Millisecond, 10*time.Second)
 	seconds := int(pause.Seconds()) + 4
 	a, b := nodes[0].Client("default"), nodes[1].Client("default")
 	server, eps := nodes[0].serving(a, "serve")
@@ -189,7 +189,7 @@ func TestFAULTS_F26_HoardersMeetTheirLimit(t *testing.T) {
 	if held := n.descriptors() - before; held < 200 || held > 1500 {
 		t.Errorf("the hoarders made sigmad hold %d descriptors", held)
 	}
-	if r := epReport[struct{ P99, Failed int }](n, "default", "delay", string(eps[0]), "200"); r.Failed != 0 || r.P99 > 200_000 {
+	if r := epReport[struct{ P99, Failed int }](n, "default", "delay", string(eps[0]), "200"); r.Failed != 0 || r.P99 > 1_000_000 {
 		t.Errorf("meanwhile another realm dials: %+v", r)
 	}
 	for _, id := range hoarders {

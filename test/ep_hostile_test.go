@@ -131,7 +131,7 @@ func TestPROBES_N13_ADeafProcHurtsItselfAlone(t *testing.T) {
 	if held := n.descriptors() - before; held > 600 {
 		t.Errorf("sigmad holds %d descriptors for it", held)
 	}
-	if r := epReport[struct{ P99, Failed int }](n, "default", "delay", string(eps[0]), "100"); r.Failed != 0 || r.P99 > 200_000 {
+	if r := epReport[struct{ P99, Failed int }](n, "default", "delay", string(eps[0]), "100"); r.Failed != 0 || r.P99 > 1_000_000 {
 		t.Errorf("another realm's dials: %+v", r)
 	}
 	n.kill(a, id)
@@ -229,7 +229,7 @@ func TestPROBES_N19_OneRealmsStormsLeaveTheOthers(t *testing.T) {
 	t.Logf("dial of another realm, µs: quiet %+v, in the storm %+v", quiet, storm)
 	// Four procs of the storm have both cores: the rest of a slice is in a dial's
 	// time as well.
-	if limit := scaled(500_000, 2*max(quiet.P99, 15_000)); storm.Failed != 0 || storm.P99 > limit {
+	if limit := scaled(1_000_000, 2*max(quiet.P99, 15_000)); storm.Failed != 0 || storm.P99 > limit {
 		t.Errorf("another realm's dials in the storm: %+v, want a p99 of at most %d µs", storm, limit)
 	}
 	for _, id := range ids {

@@ -28,17 +28,17 @@ func newPairs() *pairs {
 
 // take returns both ends of a connection; they are non-blocking.
 func (s *pairs) take() (a, b int, err error) {
+	var p [2]int
 	select {
+	case p = <-s.ready:
+	default:
+		p, err = pair()
+	}
+	select { // after it was taken, else fill might look before
 	case s.used <- struct{}{}:
 	default:
 	}
-	select {
-	case p := <-s.ready:
-		return p[0], p[1], nil
-	default:
-		p, err := pair()
-		return p[0], p[1], err
-	}
+	return p[0], p[1], err
 }
 
 // fill replaces what is taken until ctx ends, and closes what is left. Nothing

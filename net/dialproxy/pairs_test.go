@@ -47,7 +47,7 @@ func TestPairsAreReplacedAndClosed(t *testing.T) {
 	filled(t, s)
 	stop()
 	<-done
-	if n := count(t); n != before {
+	if n := count(t); n > before { // of the tests before this some may still be closing
 		t.Errorf("%d descriptors are open, want %d", n, before)
 	}
 }
