@@ -19,7 +19,7 @@ type namer interface {
 }
 
 const (
-	nameSize   = 64 // bytes of a file's content, and of a raw put
+	nameSize   = 64  // bytes of a file's content, and of a raw put
 	nameRounds = 200 // of each, in turns of perRound
 	perRound   = 10
 	bigDir     = 100_000
