@@ -91,13 +91,13 @@ func Run(ctx context.Context, name string, c Cluster, o Options) (Result, error)
 		return Result{}, err
 	}
 	for try := 1; ; try++ {
-		before := cpuTimes()
+		before, wanted := cpuTimes(), load()
 		r, err := fn(ctx, c, o)
 		if err != nil {
 			return r, err
 		}
 		after := cpuTimes()
-		m := &Machine{Cores: cores(), Kernel: kernel(), Cgroup: info.Cgroup, Layers: info.Layers}
+		m := &Machine{Cores: cores(), Kernel: kernel(), Cgroup: info.Cgroup, Layers: info.Layers, Load: wanted}
 		if all := after.total - before.total; all > 0 {
 			m.Stolen = float64(after.steal-before.steal) / float64(all)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -98,7 +99,7 @@ func (l dockerLink) open(ctx context.Context, plan []string) (_ *session, err er
 		return nil, err
 	}
 	name := "sigma-bench-" + strconv.FormatInt(now(), 36)
-	cli, err := startPlain(ctx, l.here, nil, "docker", append(append(run, "--name", name, l.image, "raw", "run", "tcp", addr+":7000"), plan...)...)
+	cli, err := startPlain(ctx, l.here, nil, os.Environ(), "docker", append(append(run, "--name", name, l.image, "raw", "run", "tcp", addr+":7000"), plan...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,8 @@ type strategy struct {
 
 // strategies of the figure, by their rows.
 var strategies = []struct{ row, name string }{
-	{"raw-tcp-go", "no isolation (TCP)"}, {"raw-tcp", "TCP, sigma's Conn"}, {"other-node", "σOS (endpoint)"}, {"vxlan", "VXLAN overlay"}, {"docker-bridge", "docker bridge"},
+	{"raw-tcp-go", "no isolation (TCP)"}, {"raw-tcp", "TCP, sigma's Conn"}, {"raw-tcp-cells", "the same, in cgroups"},
+	{"other-node", "σOS (endpoint)"}, {"vxlan", "VXLAN overlay"}, {"docker-bridge", "docker bridge"},
 }
 
 // figure7 is empty for a result that has not its rows.

@@ -17,6 +17,15 @@ type Machine struct {
 	Cgroup string   `json:"cgroup"`
 	Layers []string `json:"layers"`
 	Stolen float64  `json:"stolen"` // share of CPU time the host took during the run
+	Load   float64  `json:"load"`   // processes that wanted a CPU in the minute before it
+}
+
+// load is the machine's load average of one minute.
+func load() (v float64) {
+	b, _ := os.ReadFile("/proc/loadavg")
+	first, _, _ := strings.Cut(string(b), " ")
+	v, _ = strconv.ParseFloat(first, 64)
+	return v
 }
 
 func cores() int { return runtime.NumCPU() }

@@ -31,9 +31,9 @@ type plain struct {
 
 // startPlain starts one in a space; it ends with ctx. Its descriptor 3 is
 // extra, where that is not nil.
-func startPlain(ctx context.Context, in *lab.Space, extra *os.File, program string, args ...string) (*plain, error) {
+func startPlain(ctx context.Context, in *lab.Space, extra *os.File, env []string, program string, args ...string) (*plain, error) {
 	p := &plain{cmd: exec.CommandContext(ctx, program, args...)}
-	p.cmd.Env = goEnv
+	p.cmd.Env = env
 	p.cmd.Stderr = &p.err
 	if extra != nil {
 		p.cmd.ExtraFiles = []*os.File{extra}
@@ -90,7 +90,7 @@ type tcpLink struct {
 }
 
 func (l tcpLink) open(ctx context.Context, plan []string) (*session, error) {
-	srv, err := startPlain(ctx, l.server, nil, l.program, "raw", "serve", l.conn+"tcp", l.addr+":0")
+	srv, err := startPlain(ctx, l.server, nil, goEnv, l.program, "raw", "serve", l.conn+"tcp", l.addr+":0")
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +103,7 @@ func (l tcpLink) open(ctx context.Context, plan []string) (*session, error) {
 
 // plainClient completes a session whose server runs; it owns srv.
 func plainClient(ctx context.Context, c *cells, in *lab.Space, extra *os.File, srv *plain, program string, args []string) (*session, error) {
-	cli, err := startPlain(ctx, in, extra, program, args...)
+	cli, err := startPlain(ctx, in, extra, goEnv, program, args...)
 	if err != nil {
 		srv.kill()
 		return nil, err
@@ -140,7 +140,7 @@ func (l pairLink) open(ctx context.Context, plan []string) (*session, error) {
 	a, b := os.NewFile(uintptr(fds[0]), "server"), os.NewFile(uintptr(fds[1]), "client")
 	defer a.Close()
 	defer b.Close()
-	srv, err := startPlain(ctx, l.here, a, l.program, "raw", "serve", l.conn+"fd", "3")
+	srv, err := startPlain(ctx, l.here, a, goEnv, l.program, "raw", "serve", l.conn+"fd", "3")
 	if err != nil {
 		return nil, err
 	}

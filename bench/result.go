@@ -123,7 +123,7 @@ func (r Result) Table(w io.Writer) error {
 
 // String is one line.
 func (m *Machine) String() string {
-	return fmt.Sprintf("%d cores, Linux %s, cgroup %s, %s; %.1f %% of the CPU time stolen", m.Cores, m.Kernel, m.Cgroup, strings.Join(m.Layers, " "), m.Stolen*100)
+	return fmt.Sprintf("%d cores, Linux %s, cgroup %s, %s; %.1f %% of the CPU time stolen; load %.1f before", m.Cores, m.Kernel, m.Cgroup, strings.Join(m.Layers, " "), m.Stolen*100, m.Load)
 }
 
 func num(v float64) string {

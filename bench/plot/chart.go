@@ -48,7 +48,8 @@ func (c Chart) check() error {
 	return nil
 }
 
-// top is the end of the axis: the least round number above all that is shown.
+// top is the end of the axis: the least number above all that is shown whose
+// quarters are round.
 func (p Panel) top() float64 {
 	var v float64
 	for _, b := range p.Bars {
@@ -58,7 +59,7 @@ func (p Panel) top() float64 {
 		return 1
 	}
 	step := math.Pow(10, math.Floor(math.Log10(v)))
-	for _, m := range []float64{1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8} {
+	for _, m := range []float64{1, 1.2, 1.6, 2, 2.4, 3.2, 4, 6, 8} {
 		if t := m * step; t >= v {
 			return t
 		}

@@ -136,7 +136,7 @@ func TestValuesThatNoBarShowsAreErrors(t *testing.T) {
 
 func TestTopIsRoundAndAboveAll(t *testing.T) {
 	for _, c := range []struct{ value, high, want float64 }{
-		{0, 0, 1}, {1, 0, 1}, {1.01, 0, 1.2}, {7, 7.9, 8}, {9, 0, 10}, {0.031, 0.034, 0.04}, {3900, 4100, 5000},
+		{0, 0, 1}, {1, 0, 1}, {1.01, 0, 1.2}, {7, 7.9, 8}, {9, 0, 10}, {0.031, 0.034, 0.04}, {3900, 4100, 6000},
 	} {
 		got := Panel{Bars: []Bar{{Value: c.value, High: c.high}}}.top()
 		if math.Abs(got-c.want) > 1e-9*c.want {
