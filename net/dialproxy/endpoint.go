@@ -24,6 +24,7 @@ type endpoint struct {
 	mu       sync.Mutex
 	closed   bool
 	backlog  []control.Passed
+	claimed  int                   // places for connections on their way
 	waiters  []chan control.Passed // each has room for one
 	accepted int64
 	refused  int64
@@ -133,56 +134,6 @@ func (e *endpoint) errClosed() error {
 }
 
 func (e *endpoint) peer() api.Peer { return peerOf(e.owner, e.token) }
-
-// offer gives a connection to whoever accepts next; on error it stays the
-// caller's.
-func (e *endpoint) offer(pass control.Passed) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closed {
-		return errRefused
-	}
-	if len(e.waiters) > 0 {
-		w := e.waiters[0]
-		e.waiters = append(e.waiters[:0], e.waiters[1:]...)
-		e.accepted++
-		w <- pass
-		return nil
-	}
-	if len(e.backlog) >= e.p.cfg.Limits.Backlog || !e.reserve() {
-		e.refused++
-		return api.E(api.Busy, "dial", e.token.Short(), "%d connections wait for this listener already; it accepts too slowly", len(e.backlog))
-	}
-	e.backlog = append(e.backlog, pass)
-	return nil
-}
-
-// giveBack puts a connection that was taken out and not delivered in front.
-func (e *endpoint) giveBack(pass control.Passed) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	switch {
-	case e.closed:
-		unix.Close(pass.FD)
-	case len(e.waiters) > 0:
-		w := e.waiters[0]
-		e.waiters = append(e.waiters[:0], e.waiters[1:]...)
-		w <- pass
-	default:
-		e.accepted--
-		e.quota.pending.Add(1)
-		e.p.pending.Add(1)
-		e.backlog = append([]control.Passed{pass}, e.backlog...)
-	}
-}
-
-// reserve counts one waiting descriptor against the realm and the node.
-func (e *endpoint) reserve() bool {
-	l := e.p.cfg.Limits
-	return take(&e.quota.pending, &e.p.pending, l.Pending, l.NodePending)
-}
-
-func (e *endpoint) release() { give(&e.quota.pending, &e.p.pending) }
 
 // CloseEndpoint ends an endpoint of the caller: waiting accepts end, waiting
 // connections are closed, dials are refused.

@@ -43,7 +43,7 @@ func (p *Proxy) dialNode(ctx context.Context, c api.Caller, node uint16, boot ui
 		case st == refused:
 			return none, errRefused
 		case st == busy:
-			return none, api.E(api.Busy, "dial", ep.Short(), "too many connections wait for this listener already; it accepts too slowly")
+			return none, api.E(api.Busy, "dial", ep.Short(), "too many connections wait for this listener, or for all of the realm; accept faster, or try again")
 		}
 		return none, api.E(api.Unavailable, "dial", ep.Short(), "node %s does not take our set-up; is its sigmad of this cluster?", p.cfg.Nodes.Name(node))
 	}
@@ -232,40 +232,28 @@ func again(conn *net.TCPConn) (net.Conn, error) {
 }
 
 // handOver answers first: once the socket is the listener's, only the listener
-// writes to it. That there is room, and a descriptor, is known before that.
+// writes to it. Before that there is a place for it, and a descriptor.
 func (p *Proxy) handOver(conn *net.TCPConn, key []byte, s setup, e *endpoint) {
-	if !e.room() {
-		p.deny(conn, key, s.counter, busy)
+	pl, st := e.claim()
+	if st != accepted {
+		p.deny(conn, key, s.counter, st)
 		return
 	}
 	fd, err := dup(conn)
 	if err != nil {
+		e.unclaim(pl)
 		p.loud.Warn("no descriptor for a connection from another node", "err", err)
 		p.deny(conn, key, s.counter, busy)
 		return
 	}
 	_, err = conn.Write(answer(key, s.counter, accepted))
 	conn.Close()
-	if err == nil {
-		err = e.offer(control.Passed{FD: fd, Peer: peerOf(s.caller, e.token)})
+	if err != nil {
+		e.unclaim(pl)
+	} else {
+		err = e.settle(pl, control.Passed{FD: fd, Peer: peerOf(s.caller, e.token)})
 	}
 	if err != nil {
 		unix.Close(fd)
 	}
-}
-
-// room reports whether an offer would be taken; the next one may still find
-// none, and its dialler sees the connection end.
-func (e *endpoint) room() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closed {
-		return false
-	}
-	l := e.p.cfg.Limits
-	if len(e.waiters) > 0 || len(e.backlog) < l.Backlog && e.quota.pending.Load() < int64(l.Pending) && e.p.pending.Load() < int64(l.NodePending) {
-		return true
-	}
-	e.refused++
-	return false
 }
