@@ -42,6 +42,7 @@ func (r *request) find(f *fid, names []string) (found, error) {
 		at.place = next
 	}
 	at.Names = uint16(len(names))
+	r.walked = len(names) > 0
 	return at, nil
 }
 
@@ -55,6 +56,7 @@ func (r *request) findParent(op string, f *fid, names []string) (found, error) {
 		return found{}, err
 	}
 	at, err := r.find(f, names[:len(names)-1])
+	r.walked = false // that the entry is not there is an answer
 	at.last = last
 	return at, err
 }

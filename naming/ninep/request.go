@@ -3,6 +3,8 @@ package ninep
 import (
 	"context"
 	"os"
+
+	"sigmaos/api"
 )
 
 // asked is a message that a client sends.
@@ -28,6 +30,8 @@ type request struct {
 	fresh *fid    // one of them, which this request made
 
 	file *os.File // to be sent with the answer; closed behind it
+
+	walked bool // the last walk found all names of a path
 
 	// Guarded by s.mu.
 	answering bool
@@ -101,8 +105,19 @@ func (r *request) run() (message, error) {
 			}
 		}
 	}
-	return r.m.run(r)
+	for try := 0; ; try++ {
+		r.walked = false
+		m, err := r.m.run(r)
+		if !r.walked || try == maxAgain || api.KindOf(err) != api.NotFound {
+			return m, err
+		}
+	}
 }
+
+// maxAgain is how often an operation by path is done again when what it walked
+// to was gone before it was done there. A name that others rename over is there
+// at any time, and is found.
+const maxAgain = 3
 
 // abandon frees the fid that was to be made and was not.
 func (r *request) abandon() {
