@@ -33,11 +33,21 @@ func Shards(members []Member, max int) []uint16 {
 	if max == 0 {
 		max = MaxShards
 	}
-	list := offering(members, "besched")
-	slices.SortFunc(list, func(a, b uint16) int {
-		return cmp.Or(-cmp.Compare(weight("besched", a), weight("besched", b)), cmp.Compare(a, b))
+	type candidate struct {
+		weight uint64
+		number uint16
+	}
+	var all []candidate
+	for _, n := range offering(members, "besched") {
+		all = append(all, candidate{weight("besched", n), n})
+	}
+	slices.SortFunc(all, func(a, b candidate) int {
+		return cmp.Or(-cmp.Compare(a.weight, b.weight), cmp.Compare(a.number, b.number))
 	})
-	list = list[:min(max, len(list))]
+	var list []uint16
+	for _, c := range all[:min(max, len(all))] {
+		list = append(list, c.number)
+	}
 	slices.Sort(list)
 	return list
 }

@@ -30,7 +30,9 @@ func (f *Fence) Hello(h Hello) (ok bool) {
 }
 
 // Pass says whether a decision is to be obeyed: its epoch is the one of the last
-// Hello, and it has not come before.
+// Hello, and it has not come before. A proc whose decision does not pass, and that
+// the node does not know, never starts there; its home is to be told, since the
+// lcsched that sent it may be none any more.
 func (f *Fence) Pass(epoch, seq uint64) bool {
 	if epoch != f.epoch || epoch == 0 || seq <= f.seen {
 		return false

@@ -49,10 +49,14 @@ func (p *Puller) when(s *shard, slots int, memory int64) time.Duration {
 	switch {
 	case s.asked, s.has && memory < s.least:
 		return never
-	case slots == 0:
-		return s.topDue
-	case s.has:
+	case s.has && (slots > 0 || p.urgent > 0 || s.told):
 		return 0
+	case s.has:
+		return p.topDue
+	case slots == 0 && s.parked:
+		return s.last + p.maxWait // it will tell
+	case slots == 0:
+		return max(s.due, p.topDue)
 	case !s.silent && (!s.parked || !s.slots || memory/2 > s.memory):
 		// It would not tell: it does not know the node, or knows of less than the
 		// node has now.

@@ -6,8 +6,8 @@ import "time"
 type Config struct {
 	Self     uint16        // the node
 	Answer   time.Duration // an ask that is not answered by then counts no more; 20 ms
-	MinWait  time.Duration // before a shard that had nothing is asked again, at first; 5 ms
-	MaxWait  time.Duration // at last; 1 s, or more in a large cluster: see PerShard
+	MinWait  time.Duration // before a shard that had nothing, and would not send a hint, is asked again; 5 ms
+	MaxWait  time.Duration // where it would: from 8 MinWait up to this; 1 s, or more in a large cluster (PerShard)
 	PerShard int           // asks a second of idle nodes that a shard is to bear; 2,000
 	Sample   time.Duration // how often the CPU is looked at while that could help; 20 ms
 	Batch    int           // most procs in one answer; 64
@@ -49,6 +49,12 @@ type Machine struct {
 
 	Alone bool // no other node runs procs: then memory alone is the limit
 }
+
+// cores is how many procs can compute at a time.
+func (m Machine) cores() int { return int((m.MCPU + 999) / 1000) }
+
+// part is how many procs a realm needs for its part of the cores.
+func part(cores, realms int) int { return (cores + realms - 1) / max(realms, 1) }
 
 // Ask is what a node says to a shard.
 type Ask struct {

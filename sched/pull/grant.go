@@ -8,8 +8,10 @@ import "sigmaos/sched/be"
 // by digest; nil is no preference.
 //
 // The part is rounded up. With two cores and three realms each may have one proc
-// there, and the kernel gives each two thirds of a core.
-func Grant(dst []be.Item, q *be.Queue, a Ask, cached func(string) bool) []be.Item {
+// there, and the kernel gives each two thirds of a core. Where no other node is idle,
+// ahead lets each realm have one proc more, which takes over when one ends, so that
+// the realm loses nothing while the next one is fetched.
+func Grant(dst []be.Item, q *be.Queue, a Ask, cached func(string) bool, ahead bool) []be.Item {
 	from := len(dst)
 	o := be.Offer{Memory: a.Memory, Cached: cached}
 	dst = q.PopN(dst, o, min(a.Slots, a.Max))
@@ -17,7 +19,10 @@ func Grant(dst []be.Item, q *be.Queue, a Ask, cached func(string) bool) []be.Ite
 	if extra <= 0 || a.Cores <= 0 || q.Len() == 0 {
 		return dst
 	}
-	given := make(map[string]int)
+	var given map[string]int
+	if len(dst) > from {
+		given = make(map[string]int)
+	}
 	for _, it := range dst[from:] {
 		o.Memory -= it.Memory
 		given[it.Realm]++
@@ -33,7 +38,10 @@ func Grant(dst []be.Item, q *be.Queue, a Ask, cached func(string) bool) []be.Ite
 			realms++
 		}
 	}
-	part := (a.Cores + realms - 1) / realms
-	o.Realm = func(r string, got int) bool { return a.Active[r]+given[r]+got < part }
+	most := part(a.Cores, realms)
+	if ahead {
+		most++
+	}
+	o.Realm = func(r string, got int) bool { return a.Active[r]+given[r]+got < most }
 	return q.PopN(dst, o, extra)
 }

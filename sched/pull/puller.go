@@ -16,6 +16,9 @@ type Puller struct {
 	asks    []*ask   // without an answer, oldest first
 	lastID  uint64
 	turns   int // asks to the own shard in a row
+	urgent  int // asks without slots that do not wait
+	topWait time.Duration
+	topDue  time.Duration // no other ask without slots before
 	window  window
 	next    time.Duration
 
@@ -31,15 +34,13 @@ type shard struct {
 	told   bool  // it has sent a hint that was not answered yet
 	asked  bool  // there is an ask without an answer
 
-	parked  bool          // it will tell when there is work for a node with
-	slots   bool          //   slots at all
-	memory  int64         //   and this much memory
-	silent  bool          // it did not answer the last ask
-	last    time.Duration // when that was answered
-	wait    time.Duration
-	due     time.Duration // not asked before, unless it has work
-	topWait time.Duration
-	topDue  time.Duration // the same for asks without slots
+	parked bool          // it will tell when there is work for a node with
+	slots  bool          //   slots at all
+	memory int64         //   and this much memory
+	silent bool          // it did not answer the last ask
+	last   time.Duration // when that was answered
+	wait   time.Duration
+	due    time.Duration // not asked before, unless it has work
 }
 
 type ask struct {
@@ -111,9 +112,24 @@ func (p *Puller) Told(number uint16, h Hint) {
 	if s := p.shard(number); s != nil {
 		s.told, s.has, s.parked, s.silent = true, true, false, false
 		s.queued, s.least = h.Queued, h.Least
-		s.topDue = 0
 	}
 }
+
+// Ended tells that a best-effort proc of a realm has ended, which m counts no more. If
+// the realm has then not more than its part of the cores, what was heard before about
+// procs without a slot does not hold.
+func (p *Puller) Ended(realm string, m Machine) {
+	realms, cores := len(m.Active), m.cores()
+	if m.Active[realm] == 0 {
+		realms++
+	}
+	if m.Active[realm] <= part(cores, realms) {
+		p.urgent = urgentAsks
+	}
+}
+
+// urgentAsks is how many shards are asked at once when a realm lacks procs here.
+const urgentAsks = 2
 
 // Answered takes the answer to an ask: how many procs came with it, and what the
 // shard said of its queue. It is to be called before Tick is told of a Machine in
@@ -133,12 +149,18 @@ func (p *Puller) Answered(now time.Duration, number uint16, id uint64, got int, 
 	p.asks = slices.Delete(p.asks, i, i+1)
 	s.asked, s.has = false, h.Queued > 0
 	s.parked, s.slots, s.memory = got == 0 || !a.top && got < a.slots, !a.top, a.memory
+	// Unless it was cut off, the answer had all that there is for a node without
+	// slots; other shards will hardly have more, until something changes.
+	if got < p.cfg.Batch {
+		if a.top && got == 0 {
+			p.topWait = p.longer(p.topWait)
+		}
+		p.topDue = now + p.jitter(p.topWait)
+	}
 	switch {
 	case got > 0:
-		s.wait, s.topWait, s.topDue, s.told = p.cfg.MinWait, 0, 0, false
+		s.wait, s.told, p.urgent = told*p.cfg.MinWait, false, 0
 	case a.top:
-		s.topWait = p.longer(s.topWait)
-		s.topDue = now + p.jitter(s.topWait)
 		return
 	case h.Queued > 0 && h.Least > a.memory:
 		return // it has work for whoever has that much memory
@@ -149,8 +171,11 @@ func (p *Puller) Answered(now time.Duration, number uint16, id uint64, got int, 
 	s.due = now + p.jitter(s.wait)
 }
 
+// told is how much longer a shard is left alone that would send a hint.
+const told = 8
+
 func (p *Puller) longer(wait time.Duration) time.Duration {
-	return min(max(2*wait, p.cfg.MinWait), p.maxWait)
+	return min(max(2*wait, told*p.cfg.MinWait), p.maxWait)
 }
 
 // jitter keeps nodes from asking in step: it is d, give or take a quarter.

@@ -69,7 +69,7 @@ func TestPaper43_OwnShardFirstThenOthers(t *testing.T) {
 	r.answer(2, 0, Hint{})
 	r.answer(1, 0, Hint{})
 	r.want("both had nothing", 0, "")
-	for i, wait := 0, r.cfg.MinWait; i < 12; i, wait = i+1, min(2*wait, time.Second) {
+	for i, wait := 0, told*r.cfg.MinWait; i < 12; i, wait = i+1, min(2*wait, time.Second) {
 		d := r.Next() - r.now
 		if d < wait*3/4 || d > wait*5/4 {
 			t.Fatalf("back-off %d is %v, want about %v", i, d, wait)

@@ -65,7 +65,7 @@ func TestGrant(t *testing.T) {
 			if s.ask.Max == 0 {
 				s.ask.Max = 64
 			}
-			if got := ids(Grant(nil, sh.Queue, s.ask, nil)); got != s.want {
+			if got := ids(Grant(nil, sh.Queue, s.ask, nil, false)); got != s.want {
 				t.Errorf("Grant(%q, %+v) = %q, want %q", s.queue, s.ask, got, s.want)
 			}
 		})
@@ -77,6 +77,35 @@ func pull(s *Shard, a Ask) string {
 	a.Max = 64
 	items, _ := s.Pull(nil, a, nil)
 	return ids(items)
+}
+
+// A realm gets one proc ahead where no other node is known to be idle.
+func TestOneAheadUnlessOthersIdle(t *testing.T) {
+	ask := Ask{Node: 1, Extra: 9, Cores: 2, Memory: 9, Active: map[string]int{"a": 2}}
+	for _, s := range []struct {
+		name  string
+		setup func(*Shard)
+		want  string
+	}{
+		{"nobody idles", func(*Shard) {}, "a:1"},
+		{"one is parked", func(s *Shard) { pull(s, Ask{Node: 2, Slots: 1, Memory: 0}) }, ""},
+		{"one is told", func(s *Shard) { pull(s, Ask{Node: 2, Slots: 1, Memory: 9}); put(t, s, "b:1"); s.Queue.Remove("b:1") }, ""},
+		{"it declined", func(s *Shard) {
+			pull(s, Ask{Node: 2, Slots: 1, Memory: 9})
+			put(t, s, "b:1")
+			s.Queue.Remove("b:1")
+			s.Decline(2)
+		}, "a:1"},
+	} {
+		sh := NewShard(9, be.New(10))
+		s.setup(sh)
+		if err := sh.Queue.Push(be.Item{ID: "a:1", Realm: "a"}); err != nil {
+			t.Fatal(err)
+		}
+		if got := pull(sh, ask); got != s.want {
+			t.Errorf("%s: got %q, want %q", s.name, got, s.want)
+		}
+	}
 }
 
 func TestWhoIsTold(t *testing.T) {
@@ -155,35 +184,45 @@ func TestParkedListsAgainstAMap(t *testing.T) {
 			"pull": func(rt *rapid.T) {
 				a := Ask{Node: node.Draw(rt, "node"), Slots: rapid.IntRange(0, 2).Draw(rt, "slots"), Extra: 2, Cores: 2, Max: 9, Memory: rapid.Int64Range(0, 4).Draw(rt, "memory"), Active: map[string]int{"a": 1}}
 				items, _ := s.Pull(nil, a, nil)
-				if _, parked := s.parked[a.Node]; parked != (len(items) == 0 || len(items) < a.Slots) {
-					rt.Fatalf("%+v got %d, parked %v", a, len(items), parked)
+				if p := s.nodes[a.Node]; p.parked != (len(items) == 0 || len(items) < a.Slots) || p.told {
+					rt.Fatalf("%+v got %d: %+v", a, len(items), p)
 				}
 			},
 			"push": func(rt *rapid.T) {
 				n++
 				it := be.Item{ID: fmt.Sprint(n), Realm: rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "realm"), Memory: rapid.Int64Range(0, 4).Draw(rt, "memory")}
 				suited := false
-				for _, p := range s.parked {
-					suited = suited || s.suits(p, it)
+				for _, p := range s.nodes {
+					suited = suited || p.parked && p.suits(it)
 				}
 				told, ok, err := s.Push(it)
-				if err != nil || ok != (suited && (ok || s.Queue.Waiting(it.Realm) <= be.Window)) || ok && !s.told[told] {
+				if err != nil || ok != (suited && (ok || s.Queue.Waiting(it.Realm) <= be.Window)) || ok && !s.nodes[told].told {
 					rt.Fatalf("Push(%+v) told %d %v %v, one suits: %v", it, told, ok, err, suited)
 				}
 			},
-			"no": func(rt *rapid.T) { s.Decline(node.Draw(rt, "node")) },
+			"no":   func(rt *rapid.T) { s.Decline(node.Draw(rt, "node")) },
+			"gone": func(rt *rapid.T) { s.Gone(node.Draw(rt, "node")) },
 			"": func(rt *rapid.T) {
-				n := 0
-				for slots, first := range map[bool]*park{true: s.slots, false: s.shares} {
-					var prev *park
+				listed := 0
+				for slots, first := range map[bool]*peer{true: s.slots, false: s.shares} {
+					var prev *peer
 					for p := first; p != nil; prev, p = p, p.next {
-						if n++; p.prev != prev || p.slots != slots || s.parked[p.node] != p || s.told[p.node] {
+						if listed++; p.prev != prev || p.slots != slots || s.nodes[p.node] != p || !p.parked || p.told {
 							rt.Fatalf("%+v is in the wrong place", p)
 						}
 					}
 				}
-				if n != len(s.parked) {
-					rt.Fatalf("%d in lists, %d parked", n, len(s.parked))
+				idle, parked := 0, 0
+				for _, p := range s.nodes {
+					if p.told && p.slots {
+						idle++
+					}
+					if p.parked {
+						parked++
+					}
+				}
+				if listed != parked || idle != s.toldIdle {
+					rt.Fatalf("%d in lists, %d parked; %d idle nodes were told, counted %d", listed, parked, idle, s.toldIdle)
 				}
 			},
 		})

@@ -8,7 +8,7 @@ const never = time.Duration(1<<63 - 1)
 // Tick appends to out what is to be sent now, for a machine in this state.
 func (p *Puller) Tick(now time.Duration, m Machine, out []Ask) []Ask {
 	p.expire(now)
-	cores := int((m.MCPU + 999) / 1000)
+	cores := m.cores()
 	taken, _ := p.promised()
 	p.window.look(m, cores, taken)
 	for {
@@ -49,7 +49,6 @@ func (p *Puller) expire(now time.Duration) {
 		s.asked, s.has, s.parked, s.silent = false, false, false, true
 		s.wait = max(p.longer(s.wait), p.cfg.Answer)
 		s.due = now + p.jitter(s.wait)
-		s.topDue = s.due
 	}
 	clear(p.asks[len(kept):])
 	p.asks = kept
@@ -63,6 +62,9 @@ func (p *Puller) ask(now time.Duration, s *shard, m Machine, a Ask) Ask {
 		id: a.ID, shard: s, slots: max(a.Slots, 1), memory: a.Memory, top: a.Slots == 0, counted: s.has,
 		expires: now + p.cfg.Answer,
 	})
+	if a.Slots == 0 && p.urgent > 0 {
+		p.urgent--
+	}
 	s.asked, s.told = true, false
 	if s.number == p.cfg.Self {
 		p.turns++
