@@ -1,5 +1,7 @@
 # make          bin/sigmad, bin/sigmactl, bin/procs/*
 # make test     everything that CI runs (as root)
+# make test-long  the same and more at full length: counts, durations, footprint
+# make lint     staticcheck over everything (downloads it once)
 # make generate the embedded PID 1 again (needs gcc and gcc-aarch64-linux-gnu)
 
 GO      ?= go
@@ -7,11 +9,12 @@ CC      ?= cc
 RUSTC   ?= rustc
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unversioned)
 LDFLAGS := -s -w -X main.version=$(VERSION)
-PROCS   := hello benchproc
+
+STATICCHECK ?= v0.8.2
 
 export CGO_ENABLED = 0
 
-.PHONY: all build procs test vet race probes generate clean
+.PHONY: all build procs test test-long vet lint race generate clean
 all: build
 
 build: procs
@@ -42,6 +45,13 @@ vet:
 # One package at a time: those that start nodes want the machine for themselves.
 test: build vet
 	$(GO) test -p 1 -timeout 30m ./...
+
+test-long: build vet
+	SIGMA_LONG=1 $(GO) test -p 1 -count 1 -timeout 4h ./...
+
+# Outside go.mod: no dependency of ours.
+lint: vet
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK) ./...
 
 race:
 	CGO_ENABLED=1 $(GO) test -race ./...

@@ -17,6 +17,7 @@ import (
 // 3, and serves until that socket ends. It never touches its own mount.
 func Main() int {
 	debug.SetMemoryLimit(64 << 20)
+	os.WriteFile("/proc/self/comm", []byte(ProcessName), 0) // else it is "exe" to ps
 	conn := os.NewFile(3, "binfs")
 	unix.CloseOnExec(3)
 	dec, enc := json.NewDecoder(conn), json.NewEncoder(conn)
