@@ -159,7 +159,7 @@ func leaveCores() {
 func serve(cfg config.Config, body func(context.Context, *roles.System, time.Duration) error) error {
 	leaveCores()
 	begin := time.Now()
-	log := slog.New(tint.NewHandler(os.Stderr, &tint.Options{
+	log := slog.New(tint.NewTextHandler(os.Stderr, &tint.Options{
 		Level: cfg.Level(), TimeFormat: time.TimeOnly, NoColor: !isTerminal(os.Stderr),
 	}))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -95,9 +95,6 @@ func decodeInode(id uint64, v []byte) (inode, error) {
 	return in, nil
 }
 
-// direntSize is that of an entry's value.
-const direntSize = 13
-
 func encodeDirent(id uint64, mode uint32) []byte {
 	b := be.AppendUint64([]byte{format}, id)
 	return be.AppendUint32(b, mode)

@@ -66,14 +66,14 @@ func (s *stage) create(r *req, dirID uint64, name string, n *tree.NewFile) (*ino
 	if err := s.checkFence(r); err != nil {
 		return nil, err
 	}
-	dir, err := s.within(r, dirID)
-	if err != nil {
+	if _, err := s.within(r, dirID); err != nil {
 		return nil, err
 	}
 	if old := s.child(dirID, name); old != nil {
 		return old, checkCreate(r, name, n, old)
 	}
-	if dir, err = s.dir(r, dirID, name); err != nil {
+	dir, err := s.dir(r, dirID, name)
+	if err != nil {
 		return nil, err
 	}
 	if err := s.mayAdd(r, dir, name, n, 0); err != nil {

@@ -2,7 +2,6 @@ package ninep
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -114,7 +113,7 @@ func TestQueueKeepsOrder(t *testing.T) {
 		for i := range n {
 			for j := i + 1; j < n; j++ {
 				if (owner[i] || owner[j]) && !canceled[i] && !canceled[j] && spans[j].begin < spans[i].end {
-					t.Fatal(fmt.Sprintf("round %d: request %d (owns: %v) began at %d, before %d (owns: %v) ended at %d", round, j, owner[j], spans[j].begin, i, owner[i], spans[i].end))
+					t.Fatalf("round %d: request %d (owns: %v) began at %d, before %d (owns: %v) ended at %d", round, j, owner[j], spans[j].begin, i, owner[i], spans[i].end)
 				}
 			}
 		}

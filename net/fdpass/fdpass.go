@@ -276,14 +276,12 @@ func (c *Conn) TryWrite(p []byte) (int, error) {
 }
 
 func (c *Conn) send(fd uintptr) bool {
-	for {
-		n, e := rawSend(fd, c.w.buf, c.w.fd)
-		if e == unix.EAGAIN {
-			return false
-		}
-		c.w.n, c.w.errno = n, e
-		return true
+	n, e := rawSend(fd, c.w.buf, c.w.fd)
+	if e == unix.EAGAIN {
+		return false
 	}
+	c.w.n, c.w.errno = n, e
+	return true
 }
 
 // TrySend sends one record without waiting; a full socket is EAGAIN.

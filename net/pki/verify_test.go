@@ -207,7 +207,8 @@ func TestBadRequestsAreNotSigned(t *testing.T) {
 			t.Errorf("CreateAuthority(%q) = %v", id, err)
 		}
 	}
-	if err := CheckCluster(NewCluster()); err != nil || NewCluster() == NewCluster() {
+	first, second := NewCluster(), NewCluster()
+	if err := CheckCluster(first); err != nil || first == second {
 		t.Errorf("NewCluster: %v, or twice the same", err)
 	}
 }

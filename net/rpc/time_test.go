@@ -148,14 +148,6 @@ func TestCallerDoesNotWaitForTheHandler(t *testing.T) {
 	})
 }
 
-// silent is a connection whose other side does nothing, and takes everything.
-func silent(t testing.TB) (conn net.Conn, stop func()) {
-	a, b := net.Pipe()
-	done := make(chan struct{})
-	go func() { defer close(done); io.Copy(io.Discard, b) }()
-	return a, func() { b.Close(); <-done }
-}
-
 func TestSilenceIsBounded(t *testing.T) {
 	for _, tc := range []struct {
 		name string

@@ -169,7 +169,7 @@ func (g *programs) begin(realm string, b api.PutBegin) (api.PutState, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.store.Has(realm, d) {
-		return api.PutState{Known: true}, g.linkLocked(realm, api.Program{Name: b.Name, Digest: b.Digest, Size: b.Size})
+		return api.PutState{Known: true}, g.linkLocked(realm, api.Program(b))
 	}
 	for id, u := range g.uploads {
 		if time.Since(u.last) > uploadIdle {

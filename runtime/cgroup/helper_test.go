@@ -32,6 +32,7 @@ func TestMain(m *testing.M) {
 		fmt.Println("ate", len(keep))
 		os.Exit(0)
 	case "spin":
+		//lint:ignore SA5002 to use all of a core until it is killed
 		for {
 		}
 	case "fork": // waits to be placed, then starts a process
