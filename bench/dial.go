@@ -14,7 +14,10 @@ const dialRounds = 12
 
 // delay makes a round trip visible: on a veth pair it is as long as waking a
 // process.
-const delay = 5 * time.Millisecond
+const (
+	delay   = 5 * time.Millisecond // each way
+	delayed = "-delayed"           // behind the names of rows over it
+)
 
 // Dial measures how long it takes from the call of Dial until it returns a
 // connection, and until the first message on that connection is back. On one
@@ -71,13 +74,13 @@ func (r *Result) farDial(ctx context.Context, o Options, p plan, path string) (e
 	}
 	undo, err := f.pair.Delay(delay)
 	if err != nil {
-		r.Rows = append(r.Rows, Result{Bench: "dial", Row: "other-node-delayed", Note: "not measured: " + err.Error()})
+		r.Rows = append(r.Rows, Result{Bench: "dial", Row: "other-node" + delayed, Note: "not measured: " + err.Error()})
 		return nil
 	}
 	defer func() { err = errors.Join(err, undo()) }()
 	p = plan{dials: max(p.dials/10, 1), pings: 20}
-	ours = &series{name: "other-node-delayed", link: f.sigma, plan: p}
-	raw = &series{name: "raw-tcp-connect-delayed", link: f.raw(goConn, nil, f.pair.Addr(1)), plan: p}
+	ours = &series{name: "other-node" + delayed, link: f.sigma, plan: p}
+	raw = &series{name: "raw-tcp-connect" + delayed, link: f.raw(goConn, nil, f.pair.Addr(1)), plan: p}
 	if err := interleave(ctx, 4, ours, raw); err != nil {
 		return err
 	}

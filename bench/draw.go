@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"sigmaos/bench/plot"
 )
@@ -39,9 +40,14 @@ func bar(label string, r Result, scale float64, ours bool) plot.Bar {
 	return b
 }
 
-// panels have a bar for each row: a panel for each measure and unit.
+// panels have a bar for each row: a panel for each measure and unit, and one
+// more for rows over a way that was made longer, which would hide the others.
 func (r Result) panels() (out []plot.Panel) {
 	seen := make(map[string]bool) // rows that are compared twice are drawn once
+	foreign := map[string]bool{"docker-bridge": true, "docker": true, "runc": true}
+	for _, x := range r.all() {
+		foreign[x.Against] = true
+	}
 	for _, x := range r.all() {
 		if x.Value == 0 || seen[x.label()] {
 			continue
@@ -51,12 +57,15 @@ func (r Result) panels() (out []plot.Panel) {
 		if title == "" {
 			title = r.Bench
 		}
+		if strings.HasSuffix(x.Row, delayed) {
+			title += fmt.Sprintf(", over a way of %d ms there and back", 2*delay.Milliseconds())
+		}
 		i := slices.IndexFunc(out, func(p plot.Panel) bool { return p.Title == title && p.Unit == x.Unit })
 		if i < 0 {
 			i = len(out)
 			out = append(out, plot.Panel{Title: title, Unit: x.Unit})
 		}
-		out[i].Bars = append(out[i].Bars, bar(x.Row, x, 1, x.Row == r.Row))
+		out[i].Bars = append(out[i].Bars, bar(x.Row, x, 1, !foreign[x.Row] && !strings.HasPrefix(x.Row, "bare")))
 	}
 	return out
 }

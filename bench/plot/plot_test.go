@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // element is what these tests look at in the picture.
@@ -101,7 +102,17 @@ func TestNothingIsOutsideThePicture(t *testing.T) {
 	for range 5 {
 		panels = append(panels, Panel{Title: "p", Unit: "Gbit/s", Bars: []Bar{{Label: strings.Repeat("long ", 8), Value: 999, Low: 1, High: 1000}, {Label: "x", Value: 3}}})
 	}
-	elements := draw(t, Chart{Title: "t", Panels: panels, Notes: []string{"n"}})
+	for _, c := range []Chart{
+		{Title: "t", Panels: panels, Notes: []string{"n"}}, {Title: "t", Panels: panels[:1], Notes: []string{strings.Repeat("a long note ", 20)}},
+		{Title: strings.Repeat("a long title ", 20), Panels: panels[:2]},
+	} {
+		inside(t, draw(t, c))
+	}
+}
+
+// inside fails the test for what is outside of the picture.
+func inside(t *testing.T, elements []element) {
+	t.Helper()
 	wide, _ := strconv.ParseFloat(elements[0].attr["width"], 64)
 	high, _ := strconv.ParseFloat(elements[0].attr["height"], 64)
 	for _, e := range elements[1:] {
@@ -111,8 +122,8 @@ func TestNothingIsOutsideThePicture(t *testing.T) {
 		x, _ := strconv.ParseFloat(e.attr["x"], 64)
 		y, _ := strconv.ParseFloat(e.attr["y"], 64)
 		w, _ := strconv.ParseFloat(e.attr["width"], 64)
-		if e.attr["text-anchor"] == "start" && e.attr["class"] != "n" {
-			w = charWide * float64(len(e.text))
+		if e.attr["text-anchor"] == "start" {
+			w = 5.5 * float64(utf8.RuneCountInString(strings.TrimSpace(e.text)))
 		}
 		if x < 0 || y < 0 || x+w > wide || y > high {
 			t.Errorf("%s %q at %v, %v, %v wide, is outside of %v x %v", e.name, e.text, x, y, w, wide, high)

@@ -22,6 +22,8 @@ const (
 	barRoom   = 300 // for the longest bar
 	valueRoom = 70  // for the number behind it
 	charWide  = 6.6 // of the labels' font, about
+	noteWide  = 5.9
+	titleWide = 9.6
 )
 
 const style = `text{font-family:system-ui,'DejaVu Sans',Arial,sans-serif;font-size:12px;fill:#222}
@@ -58,7 +60,11 @@ func (c Chart) Write(w io.Writer) error {
 		text(&body, "n", margin, y, "start", n)
 		y += noteLine
 	}
-	full := 2*margin + float64(columns)*wide + float64(columns-1)*gap
+	full := max(float64(columns)*wide+float64(columns-1)*gap, titleWide*float64(utf8.RuneCountInString(c.Title)))
+	for _, n := range c.Notes {
+		full = max(full, noteWide*float64(utf8.RuneCountInString(n)))
+	}
+	full += 2 * margin
 	_, err := fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" width="%.0f" height="%.0f" role="img">
 <title>%s</title>
 <style>%s</style>
