@@ -1,10 +1,12 @@
 package dialproxy
 
 import (
+	"context"
 	"io"
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -16,7 +18,7 @@ import (
 // that was accepted ends because another was quicker.
 func TestWhatIsAcceptedHasItsPlace(t *testing.T) {
 	const room = 8
-	for round := range 20 {
+	for round := range 40 {
 		c := newCluster(t, 2, Limits{Backlog: room})
 		server := caller("r", "server")
 		ep, err := c.nodes[1].NewEndpoint(server)
@@ -46,9 +48,11 @@ func TestWhatIsAcceptedHasItsPlace(t *testing.T) {
 			t.Errorf("round %d: %d dials were told yes, want %d", round, len(made), room)
 		}
 		for range made {
-			a, err := c.nodes[1].Accept(ctx, server, ep)
+			actx, cancel := context.WithTimeout(ctx, 5*time.Second)
+			a, err := c.nodes[1].Accept(actx, server, ep)
+			cancel()
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("round %d: of %d connections that were made one is not there: %v", round, len(made), err)
 			}
 			unix.Write(a.FD, []byte("x"))
 			unix.Close(a.FD)
