@@ -113,6 +113,9 @@ func TestFAULTS_F21_ConnectionsOutliveSigmad(t *testing.T) {
 		t.Errorf("a dial meanwhile took %.0f ms", r.MaxDial)
 	}
 	nodes[0].Start()
+	for _, n := range nodes { // else one could not tell the other that it leaves
+		n.awaitMembers(2)
+	}
 }
 
 // The listener's sigmad hangs: a dial from another node ends by itself, with an
