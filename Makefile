@@ -1,4 +1,4 @@
-# make          bin/sigmad, bin/sigmactl, bin/procs/*
+# make          bin/sigmad, bin/sigmactl, bin/versitygw, bin/procs/*
 # make test     everything that CI runs (as root)
 # make test-long  the same and more at full length: counts, durations, footprint
 # make lint     staticcheck over everything (downloads it once)
@@ -14,12 +14,19 @@ STATICCHECK ?= v0.8.2
 
 export CGO_ENABLED = 0
 
-.PHONY: all build procs test test-long vet lint race generate clean
+.PHONY: all build procs store test test-long vet lint race generate clean
 all: build
 
-build: procs
+build: procs store
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/sigmad .
 	ln -sf sigmad bin/sigmactl
+
+# The S3 server that a fresh cluster brings: a module of its own, with what it
+# needs. Without it a cluster works, but for /s3 in realms that have no store set.
+store:
+	@echo $(GO) build -o bin/versitygw ./naming/s3/store; \
+	$(GO) build -C naming/s3/store -trimpath -ldflags '-s -w' -o $(CURDIR)/bin/versitygw . || \
+		echo 'bin/versitygw is not built: a fresh cluster has no S3 server, and its tests are skipped'
 
 # The versions in C and Rust are built where their compilers are.
 procs:

@@ -10,6 +10,7 @@ const (
 	MRealmCreate = "realm.create"      // Realm (Name, Quota) → Realm; operator
 	MRealmList   = "realm.ls"          // → []Realm; operator
 	MRealmToken  = "realm.token"       // TokenRequest → TokenFile; operator
+	MRealmS3     = "realm.s3"          // S3Request → S3Info; operator
 	MRealmRemove = "realm.rm"          // Ref; operator. Ends everything in it
 	MPutBegin    = "program.put.begin" // PutBegin → PutState
 	MPutData     = "program.put.data"  // PutState + Data, in order
@@ -95,6 +96,29 @@ type TokenRequest struct {
 // TokenFile is the file for them.
 type TokenFile struct {
 	Text []byte `json:"text"`
+}
+
+// S3Request sets where a realm's buckets are.
+type S3Request struct {
+	Realm     string `json:"realm"`
+	Own       bool   `json:"own,omitempty"`      // in the cluster's own store; nothing else counts
+	Endpoint  string `json:"endpoint,omitempty"` // http(s)://HOST[:PORT]; "" is AWS's for Region
+	Region    string `json:"region,omitempty"`
+	AccessKey string `json:"access_key,omitempty"`
+	Secret    string `json:"secret,omitempty"`
+	Virtual   bool   `json:"virtual,omitempty"` // buckets are in host names
+	Prefix    string `json:"prefix,omitempty"`  // of the realm's buckets' names in the store
+}
+
+// S3Info is what was set, without the key. Problem says what the store answered
+// when it was tried.
+type S3Info struct {
+	Realm    string `json:"realm"`
+	Own      bool   `json:"own,omitempty"`
+	Endpoint string `json:"endpoint,omitempty"`
+	Region   string `json:"region,omitempty"`
+	Prefix   string `json:"prefix,omitempty"`
+	Problem  string `json:"problem,omitempty"`
 }
 
 // PutBegin announces an upload; when the realm has the digest already nothing

@@ -162,10 +162,11 @@ func upload(ctx context.Context, n *sigma.Names, in io.Reader, to string) error 
 	if err == nil {
 		_, err = io.CopyBuffer(struct{ io.Writer }{f}, in, buf)
 	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
+	if err != nil {
+		f.Abandon()
+		return err
 	}
-	return err
+	return f.Close()
 }
 
 func (a *app) mkdir() *cobra.Command {

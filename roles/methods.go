@@ -14,6 +14,9 @@ func (s *System) methods() map[string]schedd.Method {
 		api.MRealmToken: {Operator: true, Run: decoded(func(_ context.Context, _ api.Caller, r api.TokenRequest) (any, error) {
 			return s.issueToken(r)
 		})},
+		api.MRealmS3: {Operator: true, Run: decoded(func(ctx context.Context, _ api.Caller, r api.S3Request) (any, error) {
+			return s.setS3(ctx, r)
+		})},
 		api.MNodes: {Operator: true, Run: decoded(func(context.Context, api.Caller, struct{}) (any, error) {
 			return s.nodes(), nil
 		})},

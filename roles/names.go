@@ -47,11 +47,12 @@ func startNames(_ context.Context, s *System) (func(context.Context) error, erro
 	undo.add(s.ux.Close)
 	s.Proxy.Serve(namedService, s.serveNamed)
 	s.Proxy.Serve(uxService, s.serveUx)
+	s.publish("ux", uxService)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.publishScratch(ctx)
+		s.publishLinks(ctx)
 	}()
 	undo.add(func() error { stop(); <-done; return nil })
 	return func(context.Context) error { return undo.run() }, nil

@@ -52,6 +52,7 @@ var Table = []Role{
 	{Name: "proxy", Doc: "connects procs", Needs: []string{"realms"}, Start: startProxy},
 	{Name: "names", Doc: "serves the realms' roots that it leads, and scratch", Needs: []string{"proxy"}, Start: startNames},
 	{Name: "node", Doc: "starts procs: slots, binfs, logs", Needs: []string{"proxy", "names"}, Start: startNode},
+	{Name: "s3", Doc: "serves the realms' buckets in object stores", Needs: []string{"proxy", "names"}, Start: startS3},
 	{Name: "gateway", Doc: "the way in for programs outside", Needs: []string{"node"}, Start: startGateway},
 	{Name: "operator", Doc: "the operator's socket", Needs: []string{"node"}, Start: startOperator},
 	{Name: "metrics", Doc: "Prometheus metrics on a local port", Needs: []string{"node"}, Start: startMetrics},
@@ -71,6 +72,8 @@ type System struct {
 	Proxy   *dialproxy.Proxy
 	Trees   *named.Trees
 	ux      *ux.Server
+	objects atomic.Pointer[objects] // of role s3; nil without it
+	shown   links                   // what this node has in every realm's names
 	counted *countedEtcd
 	running atomic.Pointer[schedd.Schedd] // Schedd, likewise
 	names   atomic.Pointer[named.Trees]   // Trees, for who runs before it is there

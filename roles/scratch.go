@@ -2,6 +2,9 @@ package roles
 
 import (
 	"context"
+	"errors"
+	"slices"
+	"sync"
 	"time"
 
 	"sigmaos/api"
@@ -36,9 +39,31 @@ func (s *System) root(ctx context.Context, c api.Caller) (*ninep.Client, *ninep.
 // connOf makes a connection of what Dial gave.
 func connOf(p control.Passed) (*fdpass.Conn, error) { return fdpass.New(p.FD) }
 
-// publishScratch keeps a link to this node's scratch in every realm.
-func (s *System) publishScratch(ctx context.Context) {
-	have := make(map[string]*scratchLink)
+// links is what this node shows in every realm: directories of the root, each
+// with an entry for each node that serves it.
+type links struct {
+	mu   sync.Mutex
+	list []shownService
+}
+
+type shownService struct{ dir, service string }
+
+// publish has a service of this node shown as /DIR/NODE in every realm.
+func (s *System) publish(dir, service string) {
+	s.shown.mu.Lock()
+	defer s.shown.mu.Unlock()
+	s.shown.list = append(s.shown.list, shownService{dir, service})
+}
+
+func (s *System) published() []shownService {
+	s.shown.mu.Lock()
+	defer s.shown.mu.Unlock()
+	return slices.Clone(s.shown.list)
+}
+
+// publishLinks keeps the links to this node's services in every realm.
+func (s *System) publishLinks(ctx context.Context) {
+	have := make(map[string]*nodeLinks)
 	defer func() {
 		for _, l := range have {
 			l.close()
@@ -51,16 +76,16 @@ func (s *System) publishScratch(ctx context.Context) {
 		for _, r := range s.Realms.List() {
 			live[r.ID] = true
 			l := have[r.ID]
-			if l != nil && l.alive() {
+			if l != nil && l.alive() && l.n == len(s.published()) {
 				continue
 			}
 			if l != nil {
 				l.close()
 				delete(have, r.ID)
 			}
-			n, err := s.linkScratch(ctx, r.ID)
+			n, err := s.linkNode(ctx, r.ID)
 			if err != nil {
-				s.Log.Debug("scratch is not in the names yet", "realm", r.Name, "err", err)
+				s.Log.Debug("this node is not in the names yet", "realm", r.Name, "err", err)
 				continue
 			}
 			have[r.ID] = n
@@ -80,19 +105,20 @@ func (s *System) publishScratch(ctx context.Context) {
 	}
 }
 
-// scratchLink is /ux/NODE in one realm: an endpoint link that goes with its
-// lease, which is renewed as long as this node lives.
-type scratchLink struct {
+// nodeLinks is /ux/NODE and the like in one realm: endpoint links that go with
+// their lease, which is renewed as long as this node lives.
+type nodeLinks struct {
 	c     *ninep.Client
+	n     int // links
 	lease string
 	stop  context.CancelFunc
 	done  chan struct{}
 }
 
-// scratchLease is how long the link of a node that died stays.
-const scratchLease = 10 * time.Second
+// linkLease is how long the links of a node that died stay.
+const linkLease = 10 * time.Second
 
-func (s *System) linkScratch(ctx context.Context, realm string) (_ *scratchLink, err error) {
+func (s *System) linkNode(ctx context.Context, realm string) (_ *nodeLinks, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	c, root, err := s.root(ctx, s.system(realm))
@@ -104,35 +130,45 @@ func (s *System) linkScratch(ctx context.Context, realm string) (_ *scratchLink,
 			c.Close()
 		}
 	}()
-	if fid, _, err := root.Create(ctx, tree.NewFile{Mode: tree.ModeDir | 0o775, Exclusive: true}, "ux"); err == nil {
-		fid.Forget()
-	} else if api.KindOf(err) != api.Exists {
-		return nil, err
-	}
-	lease, err := c.Grant(ctx, scratchLease)
+	lease, err := c.Grant(ctx, linkLease)
 	if err != nil {
 		return nil, err
 	}
-	link := tree.NewFile{Mode: tree.ModeEndpoint | 0o666, Exclusive: true, Target: "svc:" + uxService + "@" + s.Config.Node, Lease: lease}
-	fid, _, err := root.Create(ctx, link, "ux", s.Config.Node)
-	if api.KindOf(err) == api.Exists { // of our last boot, whose lease has not ended yet
-		if _, err = root.Remove(ctx, false, "ux", s.Config.Node); err == nil || api.KindOf(err) == api.NotFound {
-			fid, _, err = root.Create(ctx, link, "ux", s.Config.Node)
+	list := s.published()
+	for _, l := range list {
+		if err := s.linkOne(ctx, root, l, lease); err != nil {
+			return nil, err
 		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	fid.Forget()
 	kctx, stop := context.WithCancel(context.Background())
-	l := &scratchLink{c: c, lease: lease, stop: stop, done: make(chan struct{})}
+	l := &nodeLinks{c: c, n: len(list), lease: lease, stop: stop, done: make(chan struct{})}
 	go l.keep(kctx)
 	return l, nil
 }
 
+// linkOne makes one link, and its directory where that is not there.
+func (s *System) linkOne(ctx context.Context, root *ninep.Fid, l shownService, lease string) error {
+	if fid, _, err := root.Create(ctx, tree.NewFile{Mode: tree.ModeDir | 0o775, Exclusive: true}, l.dir); err == nil {
+		fid.Forget()
+	} else if api.KindOf(err) != api.Exists {
+		return err
+	}
+	link := tree.NewFile{Mode: tree.ModeEndpoint | 0o666, Exclusive: true, Target: "svc:" + l.service + "@" + s.Config.Node, Lease: lease}
+	fid, _, err := root.Create(ctx, link, l.dir, s.Config.Node)
+	if api.KindOf(err) == api.Exists { // of our last boot, whose lease has not ended yet
+		if _, err = root.Remove(ctx, false, l.dir, s.Config.Node); err == nil || api.KindOf(err) == api.NotFound {
+			fid, _, err = root.Create(ctx, link, l.dir, s.Config.Node)
+		}
+	}
+	if err == nil {
+		fid.Forget()
+	}
+	return err
+}
+
 // keep renews the lease until close; when that fails the connection ends, and
 // the link is made anew.
-func (l *scratchLink) keep(ctx context.Context) {
+func (l *nodeLinks) keep(ctx context.Context) {
 	defer close(l.done)
 	for {
 		select {
@@ -140,9 +176,9 @@ func (l *scratchLink) keep(ctx context.Context) {
 			return
 		case <-l.c.Done():
 			return
-		case <-time.After(scratchLease / 4):
+		case <-time.After(linkLease / 4):
 		}
-		rctx, cancel := context.WithTimeout(ctx, scratchLease/2)
+		rctx, cancel := context.WithTimeout(ctx, linkLease/2)
 		err := l.c.Renew(rctx, l.lease)
 		cancel()
 		if err != nil && ctx.Err() == nil {
@@ -152,7 +188,7 @@ func (l *scratchLink) keep(ctx context.Context) {
 	}
 }
 
-func (l *scratchLink) alive() bool {
+func (l *nodeLinks) alive() bool {
 	select {
 	case <-l.done:
 		return false
@@ -161,7 +197,7 @@ func (l *scratchLink) alive() bool {
 	}
 }
 
-func (l *scratchLink) close() {
+func (l *nodeLinks) close() {
 	l.stop()
 	<-l.done
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -185,7 +221,7 @@ func (s *System) dropNames(ctx context.Context, realm string) error {
 			return err
 		}
 	}
-	return s.ux.RemoveRealm(ctx, realm)
+	return errors.Join(s.ux.RemoveRealm(ctx, realm), s.dropBuckets(realm))
 }
 
 // realmGone ends what a realm that was removed elsewhere still has here.
@@ -196,6 +232,9 @@ func (s *System) realmGone(ctx context.Context, realm string) {
 		if err := d.EndRealm(ctx, api.Realm{ID: realm, Name: realm}); err != nil {
 			s.Log.Warn("a removed realm", "realm", realm, "err", err)
 		}
+	}
+	if err := s.dropBuckets(realm); err != nil {
+		s.Log.Warn("buckets of a removed realm", "realm", realm, "err", err)
 	}
 	if err := s.ux.RemoveRealm(ctx, realm); err != nil {
 		s.Log.Warn("scratch of a removed realm", "realm", realm, "err", err)

@@ -137,7 +137,8 @@ func (n *Names) PutFile(ctx context.Context, path string, data []byte, opts ...P
 	return i, err
 }
 
-// putLarge writes what no message holds: aside, and then in its place.
+// putLarge writes what no message holds: aside, and then in its place; at once in
+// its place where a file is seen when it is closed.
 func (n *Names) putLarge(ctx context.Context, path string, p tree.Put) (i Info, err error) {
 	if p.If != nil || p.Exclusive || p.Append || !p.Create {
 		return i, api.E(api.Unsupported, "put", path, "%d bytes with a condition; conditions are for up to %d bytes", len(p.Data), maxWhole)
@@ -146,6 +147,10 @@ func (n *Names) putLarge(ctx context.Context, path string, p tree.Put) (i Info, 
 	f, err := n.OpenFile(ctx, aside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fs.FileMode(p.Mode&tree.ModePerm))
 	if err != nil {
 		return i, err
+	}
+	if st, serr := f.Stat(); serr == nil && st.Sys().(tree.Attr).Links == 0 {
+		f.Abandon()
+		return n.putClosed(ctx, path, p)
 	}
 	_, err = f.Write(p.Data)
 	if cerr := f.Close(); err == nil {
@@ -156,6 +161,22 @@ func (n *Names) putLarge(ctx context.Context, path string, p tree.Put) (i Info, 
 	}
 	if err != nil {
 		n.remove(context.WithoutCancel(ctx), aside, false)
+		return i, err
+	}
+	return n.Stat(ctx, path)
+}
+
+// putClosed writes a file that is seen when it is closed.
+func (n *Names) putClosed(ctx context.Context, path string, p tree.Put) (i Info, err error) {
+	f, err := n.OpenFile(ctx, path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, fs.FileMode(p.Mode&tree.ModePerm))
+	if err != nil {
+		return i, err
+	}
+	if _, err := f.Write(p.Data); err != nil {
+		f.Abandon()
+		return i, err
+	}
+	if err := f.Close(); err != nil {
 		return i, err
 	}
 	return n.Stat(ctx, path)
@@ -283,5 +304,10 @@ func (f *File) Truncate(size int64) error {
 // Sync returns when what was written is as safe as its server makes it.
 func (f *File) Sync() error { return f.h.Sync(f.ctx) }
 
-// Close ends the open file.
+// Close ends the open file. An object of /s3 is there, whole, when Close returns no
+// error, and not before.
 func (f *File) Close() error { return f.h.Close() }
+
+// Abandon ends a file that is not to be finished. Of an object of /s3 nothing
+// comes; elsewhere what was written stays.
+func (f *File) Abandon() error { return f.h.Abandon() }

@@ -193,7 +193,7 @@ func (r *Realms) Remove(ctx context.Context, name string) error {
 	}
 	_, err = r.c.Txn(ctx).
 		If(clientv3.Compare(clientv3.Value(namePrefix+name), "=", rec.ID)).
-		Then(clientv3.OpDelete(namePrefix+name), clientv3.OpDelete(realmPrefix+rec.ID)).Commit()
+		Then(dropRealm(rec)...).Commit()
 	if err != nil {
 		return api.E(api.Unavailable, "realm rm", name, "%v", err)
 	}
@@ -205,3 +205,12 @@ func (r *Realms) Remove(ctx context.Context, name string) error {
 
 // newRealmID is ten letters that can stand in keys, directories and cgroups.
 func newRealmID() string { return strings.ToLower(rand.Text()[:10]) }
+
+// dropRealm is all that is forgotten with a realm's record.
+func dropRealm(r api.Realm) []clientv3.Op {
+	ops := []clientv3.Op{clientv3.OpDelete(namePrefix + r.Name), clientv3.OpDelete(realmPrefix + r.ID)}
+	for _, k := range settingsOf(r.ID) {
+		ops = append(ops, clientv3.OpDelete(k))
+	}
+	return ops
+}

@@ -93,6 +93,8 @@ func newSigma(typ uint8) asked {
 		return &srevoke{}
 	case tSseen:
 		return &sseen{}
+	case tSabandon:
+		return &sabandon{}
 	}
 	return nil
 }
@@ -126,7 +128,7 @@ func newAnswer(typ uint8) message {
 		return &rwalk{}
 	case tWrite:
 		return &rwrite{}
-	case tRename, tSetattr, tXattrcreate, tFsync, tLink, tRenameat, tUnlinkat, tFlush, tClunk, tRemove, tSrenew, tSrevoke, tSseen:
+	case tRename, tSetattr, tXattrcreate, tFsync, tLink, tRenameat, tUnlinkat, tFlush, tClunk, tRemove, tSrenew, tSrevoke, tSseen, tSabandon:
 		return &empty{}
 	case tSerror:
 		return &serror{}

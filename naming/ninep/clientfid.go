@@ -149,7 +149,9 @@ func (f *Fid) Space(ctx context.Context) (tree.Space, error) {
 
 // Close ends the fid and what is open at it, and waits for the server to say so;
 // if calls are under way, the last of them ends it.
-func (f *Fid) Close() error {
+func (f *Fid) Close() error { return f.end(tClunk, "close") }
+
+func (f *Fid) end(typ uint8, op string) error {
 	if f.ended.Swap(true) {
 		return nil
 	}
@@ -159,7 +161,7 @@ func (f *Fid) Close() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	err := f.c.do(ctx, "close", tClunk, &onFid{f.num}, &empty{})
+	err := f.c.do(ctx, op, typ, &onFid{f.num}, &empty{})
 	if ctx.Err() == nil {
 		f.c.freeFid(f.num)
 	}

@@ -102,6 +102,26 @@ func (h *Handle) Close() error {
 	return err
 }
 
+// Abandon ends the open file as if it had not been opened, where the server makes
+// files when they are closed; elsewhere it is Close.
+func (h *Handle) Abandon() error {
+	err := h.fid.end(h.fid.c.abandons())
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.file != nil {
+		h.file.Close()
+	}
+	return err
+}
+
+// abandons is the message that ends a fid without closing its file.
+func (c *Client) abandons() (uint8, string) {
+	if c.sigma {
+		return tSabandon, "abandon"
+	}
+	return tClunk, "close"
+}
+
 // Attr and SetAttr are those of the open file, also when its entry is gone.
 func (h *Handle) Attr(ctx context.Context) (tree.Attr, error) {
 	w, err := h.fid.Stat(ctx)

@@ -129,6 +129,7 @@ var messages = []struct {
 	{tSgrant + 1, &lease{ID: "le"}},
 	{tSrenew, &srenew{lease{"le"}}},
 	{tSrevoke, &srevoke{lease{"le"}}},
+	{tSabandon, &sabandon{onFid{1}}},
 }
 
 // newMessage makes an empty message of any type.

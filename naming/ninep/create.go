@@ -36,6 +36,9 @@ func (r *request) create(f *fid, dir *place, name string, n tree.NewFile, mode t
 	if err := r.s.roomForHandle(); err != nil { // or the file would be made in vain
 		return nil, a, err
 	}
+	if d, ok := dir.file.(tree.CreateOpener); ok {
+		return r.createLater(d, f, dir, name, n, mode)
+	}
 	first := n
 	first.Exclusive = true
 	if mode.Read {
@@ -69,5 +72,23 @@ func (r *request) create(f *fid, dir *place, name string, n tree.NewFile, mode t
 		forget(file)
 		return nil, a, err
 	}
+	return dir.below(name, file, a), a, nil
+}
+
+// createLater is create where a file comes to be when its handle is closed.
+func (r *request) createLater(d tree.CreateOpener, f *fid, dir *place, name string, n tree.NewFile, mode tree.OpenMode) (*place, tree.Attr, error) {
+	file, h, err := d.CreateOpen(r.ctx, name, n, mode)
+	if err != nil {
+		r.s.handleGone()
+		return nil, tree.Attr{}, err
+	}
+	f.handle = h
+	a, err := attrOf(r, h, file)
+	if err != nil {
+		r.s.abandon(f)
+		forget(file)
+		return nil, a, err
+	}
+	r.s.opened(f, a.ID^dir.salt)
 	return dir.below(name, file, a), a, nil
 }

@@ -100,7 +100,30 @@ func (s *server) close(f *fid) error {
 	return err
 }
 
+// closeHandle ends what is open at f, with what was written to it.
 func (s *server) closeHandle(f *fid) error {
+	if h := s.takeHandle(f); h != nil {
+		return h.Close()
+	}
+	return nil
+}
+
+// abandon ends what is open at f. A file that comes to be when it is closed does
+// not.
+func (s *server) abandon(f *fid) error {
+	h := s.takeHandle(f)
+	if a, ok := h.(tree.Aborter); ok {
+		a.Abort()
+		return nil
+	}
+	if h != nil {
+		return h.Close()
+	}
+	return nil
+}
+
+// takeHandle takes from f what is open there; nil: a directory, or nothing.
+func (s *server) takeHandle(f *fid) tree.Handle {
 	if !f.open() {
 		return nil
 	}
@@ -115,16 +138,14 @@ func (s *server) closeHandle(f *fid) error {
 	s.mu.Unlock()
 	h := f.handle
 	f.handle, f.listing = nil, nil
-	if h != nil {
-		return h.Close()
-	}
-	return nil
+	return h
 }
 
-// dropFids ends all; no request runs.
+// dropFids ends all; no request runs. Who did not close a file did not finish it.
 func (s *server) dropFids() {
 	for _, f := range s.fids {
 		if f.place != nil {
+			s.abandon(f)
 			s.close(f)
 		}
 	}

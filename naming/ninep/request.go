@@ -41,6 +41,9 @@ type request struct {
 
 func (r *request) watch() bool { return r.typ == tSwatch }
 
+// ends says that a fid ends with r, whatever comes of it.
+func (r *request) ends() bool { return r.typ == tClunk || r.typ == tRemove || r.typ == tSabandon }
+
 // serve runs r in its own goroutine.
 func (r *request) serve() {
 	defer r.s.wg.Done()
@@ -65,7 +68,7 @@ func (r *request) serve() {
 // await returns when r may run; had says that it had its turn on every fid.
 func (r *request) await() (had bool, err error) {
 	ctx := r.ctx
-	if r.typ == tClunk || r.typ == tRemove {
+	if r.ends() {
 		ctx = context.Background() // the fid ends, flushed or not; those before it can be cancelled
 	}
 	for i := range r.turns {
@@ -100,7 +103,7 @@ func (r *request) run() (message, error) {
 		case r.s.slots <- struct{}{}:
 			defer func() { <-r.s.slots }()
 		case <-r.ctx.Done():
-			if r.typ != tClunk && r.typ != tRemove {
+			if !r.ends() {
 				return nil, r.ctx.Err()
 			}
 		}

@@ -110,3 +110,5 @@ type (
 	srenew  struct{ lease }
 	srevoke struct{ lease }
 )
+
+type sabandon struct{ onFid }

@@ -1,6 +1,9 @@
 package ninep
 
-import "sigmaos/naming/tree"
+import (
+	"sigmaos/api"
+	"sigmaos/naming/tree"
+)
 
 func (m *sreaddir) fids() uses      { return share(m.Fid) }
 func (m *sreaddir) answerSize() int { return maxSigma }
@@ -18,7 +21,7 @@ func (m *sreaddir) run(r *request) (message, error) {
 	if want == 0 {
 		want = tree.MaxPage
 	}
-	list, err := at.file.ReadDir(r.ctx, m.After, want)
+	list, attrs, err := m.list(r, at.file, want)
 	if err != nil {
 		if at.atLink(r, len(m.Names), err) {
 			return &rsreaddir{walked: at.walked}, nil
@@ -31,9 +34,11 @@ func (m *sreaddir) run(r *request) (message, error) {
 	}
 	out := &rsreaddir{walked: at.done(a), End: len(list) < want}
 	room := r.s.msize - headerSize - 3 - size(&out.walked)
-	for _, d := range list {
+	for i, d := range list {
 		e := Entry{Dirent: d}
-		if m.Attrs {
+		if attrs != nil {
+			e.Attr = &attrs[i]
+		} else if m.Attrs {
 			e.Attr = r.look(at.file, d.Name)
 		}
 		if room -= entrySize(e); room < 0 {
@@ -46,6 +51,19 @@ func (m *sreaddir) run(r *request) (message, error) {
 		return nil, bad("readdir", "no entry fits in messages of %d bytes", r.s.msize)
 	}
 	return out, nil
+}
+
+// list asks for one page, with the attributes where the tree gives them so.
+func (m *sreaddir) list(r *request, dir tree.File, want int) ([]tree.Dirent, []tree.Attr, error) {
+	if l, ok := dir.(tree.Lister); ok && m.Attrs {
+		list, attrs, err := l.List(r.ctx, m.After, want)
+		if err == nil && len(attrs) != len(list) {
+			err = api.E(api.Internal, "readdir", "", "%d entries and %d attributes", len(list), len(attrs))
+		}
+		return list, attrs, err
+	}
+	list, err := dir.ReadDir(r.ctx, m.After, want)
+	return list, nil, err
 }
 
 // entrySize is that of e in a message.

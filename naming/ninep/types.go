@@ -52,6 +52,7 @@ const (
 	tSrenew   = 156
 	tSrevoke  = 158
 	tSseen    = 160
+	tSabandon = 162
 )
 
 // firstSigma is the lowest type that the plain dialect does not have.

@@ -1,6 +1,7 @@
 package ninep
 
 import (
+	"errors"
 	"syscall"
 
 	"sigmaos/api"
@@ -158,11 +159,23 @@ func (m *clunk) fids() uses { return uses{{m.Fid, ends}} }
 
 func (m *clunk) run(r *request) (message, error) { return &empty{}, r.s.close(r.fid[0]) }
 
+// sabandon is a clunk after which nothing comes of what was written, where the file
+// comes to be when it is closed.
+func (m *sabandon) fids() uses { return uses{{m.Fid, ends}} }
+
+func (m *sabandon) run(r *request) (message, error) {
+	err := r.s.abandon(r.fid[0])
+	return &empty{}, errors.Join(err, r.s.close(r.fid[0]))
+}
+
 func (m *remove) fids() uses { return uses{{m.Fid, ends}} }
 
 func (m *remove) run(r *request) (message, error) {
 	f := r.fid[0]
-	defer r.s.close(f)
+	defer func() {
+		r.s.abandon(f)
+		r.s.close(f)
+	}()
 	p := f.place
 	if p.parent == nil {
 		return nil, errRoot("remove")

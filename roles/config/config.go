@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"runtime"
@@ -44,6 +45,8 @@ type Config struct {
 	LogLevel   string   `json:"log-level" help:"debug, info, warn or error"`
 	LogRate    int64    `json:"log-rate" help:"output taken from one proc, bytes/s"`
 	LogBytes   int64    `json:"log-bytes" help:"output kept of one realm, bytes"`
+	S3Dir      string   `json:"s3-dir" help:"where the S3 server that a fresh cluster brings keeps its buckets, on the first node with role s3 (default DATA-DIR/s3); \"off\": not on this node"`
+	S3Server   string   `json:"s3-server" help:"the program of that server (default: versitygw beside sigmad)"`
 	Memory     int64    `json:"memory" help:"memory offered to procs, bytes (default: 90 % of what there is)"`
 	MCPU       int64    `json:"mcpu" help:"CPU offered to procs, 1000 is a core (default: all cores)"`
 	UIDBase    int64    `json:"uid-base" help:"first uid of the σcontainers"`
@@ -71,6 +74,7 @@ func Default() Config {
 func Dev() Config {
 	c := Default()
 	c.Name, c.Metrics, c.Gateway, c.LogLevel = "dev", "127.0.0.1:0", "127.0.0.1:0", "warn"
+	c.Roles = append(c.Roles, "s3")
 	return c
 }
 
@@ -231,6 +235,9 @@ func (c *Config) fill() {
 	if c.RunDir == "" {
 		c.RunDir = "/run/sigma/" + c.Name
 	}
+	if c.S3Dir == "" {
+		c.S3Dir = filepath.Join(c.DataDir, "s3")
+	}
 	if c.Node == "" {
 		c.Node, _ = os.Hostname()
 		if c.Node == "" {
@@ -246,7 +253,7 @@ func (c *Config) fill() {
 	if c.SlotsWarm == 0 {
 		c.SlotsWarm = runtime.NumCPU() + 1
 	}
-	for _, addr := range []*string{&c.Metrics, &c.Gateway, &c.Listen} {
+	for _, addr := range []*string{&c.Metrics, &c.Gateway, &c.Listen, &c.S3Dir} {
 		if *addr == "off" {
 			*addr = ""
 		}

@@ -39,6 +39,7 @@ var also = map[string][]string{
 var alone = map[string][]string{
 	"go.etcd.io/":               {"naming/named", "roles"},
 	"github.com/hanwen/go-fuse": {"runtime/binfs", "naming/fusemount"}, // what the node serves to slots, and what a person mounts
+	"github.com/aws/":           {"naming/s3"},
 	"github.com/hashicorp/":     {"net/gossip"},
 	"github.com/prometheus/":    {"roles"},
 }
@@ -123,7 +124,7 @@ func TestWrongEdgesAreFound(t *testing.T) {
 	for _, e := range [][2]string{
 		{"sigmaos/api", "sigmaos/sigma"}, {"sigmaos/sched/be", "sigmaos/runtime/slot"}, {"sigmaos/ctl", "sigmaos/roles"}, {"sigmaos/ctl", "sigmaos/runtime/binfs"},
 		{"sigmaos/net/control", "go.etcd.io/etcd/client/v3"}, {"sigmaos/sigma", "google.golang.org/grpc"}, {"sigmaos/apps/hello/go", "sigmaos/net/control"},
-		{"sigmaos/apps/echo", "google.golang.org/grpc"},
+		{"sigmaos/apps/echo", "google.golang.org/grpc"}, {"sigmaos/roles", "github.com/aws/aws-sdk-go-v2/service/s3"},
 	} {
 		if len(wrong(map[string][]string{e[0]: {e[1]}})) == 0 {
 			t.Errorf("%s → %s is not found", e[0], e[1])

@@ -32,6 +32,7 @@ type Config struct {
 	Fences    bool // a fence that was seen at Attach deposes earlier ones
 	Unlinked  bool // a Handle goes on when its file's entry is removed
 	Append    bool // handles that append put every write at the end
+	Objects   bool // an object store: files are written from beginning to end, and are there when they are closed
 	Foreign   bool // a server of somebody else's: Put is no single step, and numbers are used again
 
 	MaxFile int64 // bytes in one file, at least 64 KiB; 0 is not tried
@@ -67,12 +68,12 @@ func Run(t *testing.T, cfg Config, fresh func(t *testing.T) tree.FS) {
 		{"Remove", true, testRemove},
 		{"ReadDir", true, testReadDir},
 		{"ReadDirWhileChanging", true, testReadDirWhileChanging},
-		{"ReadWrite", true, testReadWrite},
-		{"Offsets", true, testOffsets},
+		{"ReadWrite", !cfg.Objects, testReadWrite},
+		{"Offsets", !cfg.Objects, testOffsets},
 		{"OpenModes", true, testOpenModes},
 		{"Append", cfg.Append, testAppend},
 		{"Unlinked", cfg.Unlinked, testUnlinked},
-		{"SetAttr", true, testSetAttr},
+		{"SetAttr", !cfg.Objects, testSetAttr},
 		{"MaxFile", cfg.MaxFile > 0, testMaxFile},
 		{"Put", true, testPut},
 		{"PutIf", cfg.Versions, testPutIf},
@@ -98,6 +99,9 @@ func Run(t *testing.T, cfg Config, fresh func(t *testing.T) tree.FS) {
 		{"CompareAndSetRace", cfg.Versions, testCompareAndSetRace},
 		{"Get", cfg.Versions, testGet},
 		{"PutIsWhole", !cfg.Foreign, testPutIsWhole},
+		{"Objects", cfg.Objects, testObjects},
+		{"ObjectsAbandoned", cfg.Objects, testObjectsAbandoned},
+		{"ObjectsLists", cfg.Objects, testObjectsLists},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if !c.has {

@@ -1,0 +1,398 @@
+package s3_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"sigmaos/api"
+	"sigmaos/naming/s3"
+	"sigmaos/naming/s3/s3test"
+	"sigmaos/naming/tree"
+)
+
+func put(t testing.TB, dir tree.File, name, data string) {
+	t.Helper()
+	_, err := dir.Put(t.Context(), name, tree.Put{NewFile: tree.NewFile{Mode: tree.ModeFile}, Create: true, Data: []byte(data)})
+	if err != nil {
+		t.Fatalf("Put(%q): %v", name, err)
+	}
+}
+
+func list(t testing.TB, dir tree.File, max int) (names []string) {
+	t.Helper()
+	for after := ""; ; {
+		page, err := dir.ReadDir(t.Context(), after, max)
+		if err != nil {
+			t.Fatalf("ReadDir(%q, %d): %v", after, max, err)
+		}
+		for _, d := range page {
+			names, after = append(names, d.Name), d.Name
+		}
+		if len(page) < max {
+			return names
+		}
+	}
+}
+
+// Realms share a store by prefixes: one sees nothing of another, whatever name it
+// asks for.
+func TestRealmsAreApart(t *testing.T) {
+	_, st := s3test.Start(t)
+	s := serve(t, st, s3.Config{Store: func(_ context.Context, realm string) (s3.Store, error) {
+		st := st
+		st.Prefix = realm + "-"
+		return st, nil
+	}})
+	root := make(map[string]tree.File)
+	for _, realm := range []string{"red", "blue"} {
+		f, err := s.FS().Attach(t.Context(), api.Caller{Realm: realm}, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Create(t.Context(), "data", tree.NewFile{Mode: tree.ModeDir, Exclusive: true}); err != nil {
+			t.Fatalf("a bucket data in realm %s: %v", realm, err)
+		}
+		d, err := f.Walk(t.Context(), "data")
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, d, "whose", realm)
+		root[realm] = f
+	}
+	put(t, bucket2(t, root["blue"], "secret"), "f", "x")
+	if got := list(t, root["red"], 100); len(got) != 1 || got[0] != "data" {
+		t.Errorf("realm red sees %q, want its bucket data alone", got)
+	}
+	for _, name := range []string{"secret", "blue-secret", "red-data", "..", "../blue-data", "data/../../blue-data", ""} {
+		if _, err := root["red"].Walk(t.Context(), name); err == nil {
+			t.Errorf("realm red walks to %q", name)
+		}
+		if err := root["red"].Remove(t.Context(), name, true); err == nil {
+			t.Errorf("realm red removes %q", name)
+		}
+	}
+	d, _ := root["red"].Walk(t.Context(), "data")
+	f, err := d.Walk(t.Context(), "whose")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, b, err := f.(tree.Getter).Get(t.Context(), 100); string(b) != "red" {
+		t.Errorf("realm red reads %q of its own, %v", b, err)
+	}
+	if _, err := s.FS().Attach(t.Context(), api.Caller{Operator: true}, "", nil); api.KindOf(err) != api.Invalid {
+		t.Errorf("Attach without a realm: %v", err)
+	}
+}
+
+func bucket2(t *testing.T, root tree.File, name string) tree.File {
+	f, err := root.Create(t.Context(), name, tree.NewFile{Mode: tree.ModeDir, Exclusive: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// Issue 6: keys with .., //, NUL, a slash at the end, 1,024 bytes.
+func TestBadKeys(t *testing.T) {
+	_, st := s3test.Start(t)
+	s := serve(t, st, s3.Config{})
+	dir := bucket(t, s)
+	for _, name := range []string{"..", ".", "", "a/b", "a/", "/", "a\x00", "\xff"} {
+		for op, call := range map[string]func() error{
+			"Walk":   func() error { _, err := dir.Walk(t.Context(), name); return err },
+			"Create": func() error { _, err := dir.Create(t.Context(), name, tree.NewFile{Mode: tree.ModeFile}); return err },
+			"Put":    func() error { _, err := dir.Put(t.Context(), name, tree.Put{Create: true}); return err },
+			"Remove": func() error { return dir.Remove(t.Context(), name, false) },
+			"CreateOpen": func() error {
+				_, _, err := dir.(tree.CreateOpener).CreateOpen(t.Context(), name, tree.NewFile{Mode: tree.ModeFile}, tree.OpenMode{Write: true})
+				return err
+			},
+		} {
+			if err := call(); api.KindOf(err) != api.Invalid {
+				t.Errorf("%s(%q): %v, want Invalid", op, name, err)
+			}
+		}
+	}
+	// Four names of 250 bytes and their slashes fit into a key, five do not.
+	at := dir
+	for range 4 {
+		f, err := at.Create(t.Context(), strings.Repeat("k", 250), tree.NewFile{Mode: tree.ModeDir})
+		if err != nil {
+			t.Fatalf("a directory whose key has less than 1,024 bytes: %v", err)
+		}
+		at = f
+	}
+	put(t, at, "0123456789abcdefghi", "fits: 1,024 bytes less one")
+	_, err := at.Put(t.Context(), strings.Repeat("k", 250), tree.Put{NewFile: tree.NewFile{Mode: tree.ModeFile}, Create: true})
+	kindIs(t, "Put of a key of over 1,024 bytes", err, api.TooLarge)
+	_, err = at.Walk(t.Context(), strings.Repeat("k", 250))
+	kindIs(t, "Walk to a key of over 1,024 bytes", err, api.TooLarge, api.NotFound)
+	root, _ := s.FS().Attach(t.Context(), caller, "", nil)
+	for name, want := range map[string][]api.Kind{"UPPER": {api.Invalid}, "a": {api.Invalid}, "a b": {api.Invalid}, "-ab": {api.Invalid}, "x..": {api.Invalid}, strings.Repeat("b", 64): {api.Invalid}} {
+		_, err := root.Create(t.Context(), name, tree.NewFile{Mode: tree.ModeDir})
+		kindIs(t, "a bucket "+name, err, want...)
+	}
+	_, err = root.Walk(t.Context(), "no-such-bucket")
+	kindIs(t, "Walk to a bucket that is not there", err, api.NotFound)
+	_, err = root.Put(t.Context(), "file", tree.Put{NewFile: tree.NewFile{Mode: tree.ModeFile}, Create: true})
+	kindIs(t, "Put beside the buckets", err, api.Invalid)
+	for _, bad := range []s3.Store{{}, {AccessKey: "a"}, {AccessKey: "a", Secret: "b"}, {Endpoint: "ftp://x", AccessKey: "a", Secret: "b"}, {Endpoint: "http://u:p@x", AccessKey: "a", Secret: "b"}, {Endpoint: "http://x/path", AccessKey: "a", Secret: "b"}, {Endpoint: "unix:rel", AccessKey: "a", Secret: "b"}, {Region: "eu", AccessKey: "a\n", Secret: "b"}} {
+		if err := bad.Check(); api.KindOf(err) != api.Invalid {
+			t.Errorf("Check of %v: %v, want Invalid", bad, err)
+		}
+	}
+	if text := fmt.Sprintf("%v %+v %#v", st, st, st); strings.Contains(text, st.Secret) {
+		t.Errorf("a Store prints its secret: %s", text)
+	}
+}
+
+// Issue 6: 10,000 keys, listed in pages of any size, each once; concurrent writers.
+func TestTenThousandKeys(t *testing.T) {
+	n := 2000
+	if os.Getenv("SIGMA_LONG") != "" {
+		n = 10_000
+	}
+	_, st := s3test.Start(t)
+	s := serve(t, st, s3.Config{})
+	dir := bucket(t, s)
+	var wg sync.WaitGroup
+	for w := range 16 {
+		wg.Go(func() {
+			for i := w; i < n; i += 16 {
+				_, err := dir.Put(t.Context(), fmt.Sprintf("k%05d", i), tree.Put{NewFile: tree.NewFile{Mode: tree.ModeFile}, Create: true, Data: []byte(fmt.Sprint(i))})
+				if err != nil {
+					t.Errorf("Put of key %d: %v", i, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, max := range []int{700, 1000, tree.MaxPage} {
+		got := list(t, dir, max)
+		for i, name := range got {
+			if want := fmt.Sprintf("k%05d", i); name != want {
+				t.Fatalf("in pages of %d: entry %d is %s, want %s", max, i, name, want)
+			}
+		}
+		if len(got) != n {
+			t.Errorf("in pages of %d: %d names, want %d", max, len(got), n)
+		}
+	}
+}
+
+// Readers of every pattern get the same bytes.
+func TestReadPatterns(t *testing.T) {
+	_, st := s3test.Start(t)
+	s := serve(t, st, s3.Config{Streams: 2})
+	dir := bucket(t, s)
+	data := make([]byte, 3<<20+17)
+	for i := range data {
+		data[i] = byte(i * 7 >> 3)
+	}
+	put(t, dir, "f", string(data))
+	f, err := dir.Walk(t.Context(), "f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func() tree.Handle {
+		h, err := f.Open(t.Context(), tree.OpenMode{Read: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { h.Close() })
+		return h
+	}
+	check := func(h tree.Handle, off int64, size int) {
+		t.Helper()
+		buf := make([]byte, size)
+		n, err := h.ReadAt(t.Context(), buf, off)
+		want := data[min(off, int64(len(data))):min(off+int64(size), int64(len(data)))]
+		if !bytes.Equal(buf[:n], want) || err != nil && err != io.EOF || (n < size) != (err == io.EOF) {
+			t.Errorf("ReadAt(%d bytes, %d) = %d, %v; want %d bytes of the object", size, off, n, err, len(want))
+		}
+	}
+	h := open()
+	for off := int64(0); off < int64(len(data))+1; off += 100_000 { // in order
+		check(h, off, 100_000)
+	}
+	for off := int64(len(data)) - 5; off > 0; off -= 400_000 { // backwards
+		check(h, off, 70_000)
+	}
+	check(h, 5, 10)
+	check(h, 15, 10) // where the last one ended: a stream again
+	check(h, 2<<20, 1000)
+	check(h, 25, 10)
+	h = open()
+	var wg sync.WaitGroup
+	for i := range 8 { // pieces of one large read, at once
+		wg.Go(func() { check(h, int64(i)*300_000, 300_000) })
+	}
+	wg.Wait()
+	for range 4 { // more streams than there may be
+		check(open(), 0, 1000)
+	}
+}
+
+// An object that is replaced while it is read is never a mixture.
+func TestReplacedWhileRead(t *testing.T) {
+	_, st := s3test.Start(t)
+	s := serve(t, st, s3.Config{})
+	dir := bucket(t, s)
+	put(t, dir, "f", strings.Repeat("a", 3<<20))
+	f, err := dir.Walk(t.Context(), "f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := f.Open(t.Context(), tree.OpenMode{Read: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	buf := make([]byte, 1000)
+	if _, err := h.ReadAt(t.Context(), buf, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	put(t, dir, "f", strings.Repeat("b", 3<<20))
+	_, err = h.ReadAt(t.Context(), buf, 2<<20)
+	kindIs(t, "ReadAt of an object that was replaced", err, api.Conflict)
+}
+
+// The realm's unsent bytes are bounded: a writer beyond waits, and is told.
+func TestUnsentIsBounded(t *testing.T) {
+	_, st := s3test.Start(t)
+	s := serve(t, st, s3.Config{Unsent: 2 << 20, Part: 5 << 20, Patience: 300 * time.Millisecond})
+	dir := bucket(t, s)
+	var open []tree.Handle
+	var err error
+	for i := 0; i < 4 && err == nil; i++ {
+		var h tree.Handle
+		_, h, err = dir.(tree.CreateOpener).CreateOpen(t.Context(), fmt.Sprint("f", i), tree.NewFile{Mode: tree.ModeFile}, tree.OpenMode{Write: true})
+		if err == nil {
+			open = append(open, h)
+			_, err = h.WriteAt(t.Context(), make([]byte, 1<<20), 0)
+		}
+	}
+	kindIs(t, "the third MiB", err, api.Busy)
+	for _, h := range open {
+		h.(tree.Aborter).Abort()
+	}
+	_, h, err := dir.(tree.CreateOpener).CreateOpen(t.Context(), "g", tree.NewFile{Mode: tree.ModeFile}, tree.OpenMode{Write: true})
+	if err == nil {
+		_, err = h.WriteAt(t.Context(), make([]byte, 1<<20), 0)
+	}
+	if err == nil {
+		err = h.Close()
+	}
+	if err != nil {
+		t.Errorf("when the others were given up: %v", err)
+	}
+}
+
+// The server of a fresh cluster is started again when it died, with its buckets.
+func TestOwnServerComesBack(t *testing.T) {
+	own, st := s3test.Start(t)
+	s := serve(t, st, s3.Config{Store: func(ctx context.Context, _ string) (s3.Store, error) { return own.Use(ctx) }})
+	dir := bucket(t, s)
+	put(t, dir, "f", "x")
+	p, err := os.FindProcess(own.PID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Kill()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		f, err := dir.Walk(t.Context(), "f")
+		if err == nil {
+			if _, b, err := f.(tree.Getter).Get(t.Context(), 10); string(b) == "x" && err == nil {
+				return
+			}
+		}
+		if time.Now().After(end) {
+			t.Fatalf("20 s after the server was killed: %v", err)
+		}
+	}
+}
+
+// Issue 6: one stream has 0.8 of the throughput of the SDK used directly.
+func BenchmarkStream(b *testing.B) {
+	_, st := s3test.Start(b)
+	s := serve(b, st, s3.Config{})
+	dir := bucket(b, s)
+	const size = 256 << 20
+	buf := make([]byte, 1<<20)
+	write := func() {
+		_, h, err := dir.(tree.CreateOpener).CreateOpen(context.Background(), "f", tree.NewFile{Mode: tree.ModeFile}, tree.OpenMode{Write: true, Truncate: true})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for off := int64(0); off < size; off += int64(len(buf)) {
+			if _, err := h.WriteAt(context.Background(), buf, off); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if err := h.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	write()
+	b.Run("write", func(b *testing.B) {
+		b.SetBytes(size)
+		for range b.N {
+			write()
+		}
+	})
+	b.Run("read", func(b *testing.B) {
+		b.SetBytes(size)
+		for range b.N {
+			f, err := dir.Walk(context.Background(), "f")
+			if err != nil {
+				b.Fatal(err)
+			}
+			h, err := f.Open(context.Background(), tree.OpenMode{Read: true})
+			if err != nil {
+				b.Fatal(err)
+			}
+			for off := int64(0); off < size; off += int64(len(buf)) {
+				if n, err := h.ReadAt(context.Background(), buf, off); n != len(buf) {
+					b.Fatal(err)
+				}
+			}
+			h.Close()
+		}
+	})
+	c := s3.Connect(st)
+	name := aws.String(fmt.Sprintf("bucket-%d", buckets.Load()))
+	b.Run("read with the SDK", func(b *testing.B) {
+		b.SetBytes(size)
+		for range b.N {
+			out, err := c.GetObject(context.Background(), &sdk.GetObjectInput{Bucket: name, Key: aws.String("f")})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{out.Body}, buf); n != size {
+				b.Fatal(err)
+			}
+			out.Body.Close()
+		}
+	})
+	b.Run("write with the SDK", func(b *testing.B) {
+		b.SetBytes(size)
+		data := make([]byte, size)
+		for range b.N {
+			_, err := c.PutObject(context.Background(), &sdk.PutObjectInput{Bucket: name, Key: aws.String("g"), Body: bytes.NewReader(data)})
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
