@@ -10,6 +10,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -165,19 +167,47 @@ func serve(cfg config.Config, body func(context.Context, *roles.System, time.Dur
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	followParent(stop)
+	if err := moveIn(cfg.RunDir); err != nil {
+		return err
+	}
 	s, err := roles.Start(ctx, cfg, version, log)
 	if err != nil {
+		os.Remove(cfg.RunDir) // what moveIn made, where nobody uses it
 		return err
 	}
 	took := time.Since(begin)
+	var failed atomic.Pointer[error]
+	go func() {
+		select {
+		case err := <-s.Failed():
+			failed.Store(&err)
+			stop()
+		case <-ctx.Done():
+		}
+	}()
 	if body == nil {
 		log.Info("ready", "node", cfg.Node, "took", took.Round(time.Millisecond))
 		<-ctx.Done()
 	} else {
 		err = body(ctx, s, took)
 	}
+	if ferr := failed.Load(); ferr != nil {
+		err = errors.Join(*ferr, err)
+	}
 	stop() // a second interrupt ends us at once
 	return errors.Join(err, s.Stop())
+}
+
+// startedIn is where sigmad was started, for what it runs and says.
+var startedIn, _ = os.Getwd()
+
+// moveIn makes the run directory that of the process: etcd looks for the sockets
+// of the other nodes' peers there.
+func moveIn(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("making %s (sigmad needs root): %w", dir, err)
+	}
+	return os.Chdir(dir)
 }
 
 func isTerminal(f *os.File) bool {
@@ -189,10 +219,8 @@ func greet(s *roles.System, took time.Duration, nodes int) {
 	ctl := "sigmactl"
 	if exe, err := os.Executable(); err == nil {
 		ctl = filepath.Join(filepath.Dir(exe), "sigmactl")
-		if wd, err := os.Getwd(); err == nil {
-			if rel, err := filepath.Rel(wd, ctl); err == nil && len(rel) < len(ctl) {
-				ctl = rel
-			}
+		if rel, err := filepath.Rel(startedIn, ctl); err == nil && len(rel) < len(ctl) {
+			ctl = rel
 		}
 	}
 	what := "one node"
@@ -209,7 +237,12 @@ In another terminal:
 
 // runWith runs a command against the cluster and returns its status.
 func runWith(ctx context.Context, s *roles.System, args []string) error {
-	cmd := exec.Command(args[0], args[1:]...)
+	name := args[0]
+	if strings.Contains(name, "/") && !filepath.IsAbs(name) {
+		name = filepath.Join(startedIn, name)
+	}
+	cmd := exec.Command(name, args[1:]...)
+	cmd.Dir = startedIn
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), "SIGMA_CONTEXT="+filepath.Join(s.Config.RunDir, "sock"))
 	if err := cmd.Start(); err != nil {

@@ -21,6 +21,8 @@ const (
 	MLogs        = "proc.logs"         // LogQuery → many LogRecord + Data, then an empty end
 	MDump        = "proc.dump"         // Ref → Dump
 	MNodes       = "node.ls"           // → []NodeInfo; operator
+	MEtcdPeers   = "etcd.peers"        // → []EtcdPeer; operator
+	MNodeRemove  = "node.rm"           // Ref → NodeRemoved; operator
 	MRotate      = "cluster.rotate"    // RotateRequest → KeyInfo; operator
 	MClusterTok  = "cluster.token"     // → TokenFile: what admits a node; operator
 	MProbe       = "etcd.probe"        // EtcdProbe → EtcdProbed; operator, for benches
@@ -60,6 +62,22 @@ type NodeInfo struct {
 	Version string   `json:"version"`
 	Leaving bool     `json:"leaving,omitempty"`
 	Self    bool     `json:"self,omitempty"` // it answers
+}
+
+// NodeRemoved is what became of node rm.
+type NodeRemoved struct {
+	Name   string `json:"name"`
+	Number uint16 `json:"number"`
+	Peer   bool   `json:"peer,omitempty"` // its etcd peer is still to be taken out
+}
+
+// EtcdPeer is one of the peers that keep the cluster's record.
+type EtcdPeer struct {
+	Node   string `json:"node"`
+	ID     string `json:"id"`
+	Voter  bool   `json:"voter"` // else it follows, to be ready
+	Leader bool   `json:"leader,omitempty"`
+	Alive  bool   `json:"alive"` // its node
 }
 
 // RotateRequest replaces the cluster's keys, or ends the old ones.

@@ -32,8 +32,29 @@ func (a *app) node() *cobra.Command {
 			return tw.Flush()
 		})
 	})
-	top.AddCommand(a.data(ls, false))
+	top.AddCommand(a.data(ls, false), a.data(a.nodeRemove(), false))
 	return top
+}
+
+func (a *app) nodeRemove() *cobra.Command {
+	c := &cobra.Command{Use: "rm NAME", Short: "Remove a machine from the cluster for good", Args: cobra.ExactArgs(1), Example: "  sigmactl node rm n3",
+		Long: `rm bars a node for ever: other nodes turn it away, and if it runs it stops. Its
+name is free then. Another node takes over its etcd peer, where one can. To use
+the machine again, empty its --data-dir and join it with a token.`}
+	c.RunE = a.anyRealm(func(ctx context.Context, cl *admin.Client, args []string) error {
+		var r api.NodeRemoved
+		if err := cl.Call(ctx, api.MNodeRemove, api.Ref{Name: args[0]}, &r); err != nil {
+			return err
+		}
+		return a.print(r, func(w io.Writer) error {
+			fmt.Fprintf(w, "node %s (number %d) is removed\n", r.Name, r.Number)
+			if r.Peer {
+				fmt.Fprintln(w, "its etcd peer goes when another node has caught up")
+			}
+			return nil
+		})
+	})
+	return c
 }
 
 func (a *app) cluster() *cobra.Command {
@@ -53,8 +74,29 @@ func (a *app) cluster() *cobra.Command {
 		}
 		return a.writeToken(file, t.Text, "give it to sigmad with --token-file "+file)
 	})
-	top.AddCommand(token, a.data(a.rotate(), false))
+	top.AddCommand(token, a.data(a.rotate(), false), a.data(a.peers(), false))
 	return top
+}
+
+func (a *app) peers() *cobra.Command {
+	c := &cobra.Command{Use: "peers", Short: "List the etcd peers that keep the cluster's record", Args: cobra.NoArgs, Example: "  sigmactl cluster peers",
+		Long: `There are 1, 3 or 5 peers with a vote, on nodes with the role named. The others
+of these nodes are ready to take over.`}
+	c.RunE = a.anyRealm(func(ctx context.Context, cl *admin.Client, _ []string) error {
+		var list []api.EtcdPeer
+		if err := cl.Call(ctx, api.MEtcdPeers, nil, &list); err != nil {
+			return err
+		}
+		return a.print(list, func(w io.Writer) error {
+			tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(tw, "NODE\tVOTE\tLEADS\tALIVE")
+			for _, p := range list {
+				fmt.Fprintf(tw, "%s\t%v\t%v\t%v\n", p.Node, p.Voter, p.Leader, p.Alive)
+			}
+			return tw.Flush()
+		})
+	})
+	return c
 }
 
 // writeToken writes a secret into a new file that only its owner can read.

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"time"
 
@@ -38,12 +39,17 @@ func startCluster(ctx context.Context, s *System) (_ func(context.Context) error
 	if err != nil {
 		return nil, err
 	}
+	founder, err := s.founds()
+	if err != nil {
+		return nil, err
+	}
 	var known shared
-	if s.Peer == nil {
+	if !founder {
 		if known, err = s.join(ctx); err != nil {
 			return nil, err
 		}
 	}
+	s.known.Store(&known)
 	if s.Config.Listen != "" {
 		s.Port, err = port.Listen(port.Config{Addr: s.Config.Listen, Identity: s.Identity, Logger: s.Log.With("role", "port")})
 		if err != nil {
@@ -51,22 +57,20 @@ func startCluster(ctx context.Context, s *System) (_ func(context.Context) error
 		}
 		undo.add(s.Port.Close)
 	}
-	if s.Peer != nil {
-		s.etcd = s.Peer.Client()
-	} else {
-		if s.etcd, err = s.remoteEtcd(known); err != nil {
-			return nil, err
-		}
-		undo.add(s.etcd.Close)
+	if err := s.startEtcd(ctx, founder, &undo); err != nil {
+		return nil, err
 	}
-	if s.record, err = named.OpenCluster(ctx, s.etcd, newCluster); err != nil {
+	if s.record, err = named.OpenCluster(ctx, s.etcd, s.firstRecord); err != nil {
 		return nil, err
 	}
 	s.clusterID = s.record.ID
+	if err := s.checkRemoved(ctx); err != nil {
+		return nil, err
+	}
 	if s.nodeNum, s.boot, err = named.Boot(ctx, s.etcd, s.Config.Node); err != nil {
 		return nil, err
 	}
-	if s.Peer != nil {
+	if s.offersNamed() {
 		if err := s.certify(ctx); err != nil {
 			return nil, err
 		}
@@ -87,6 +91,35 @@ func startCluster(ctx context.Context, s *System) (_ func(context.Context) error
 	}()
 	undo.add(func() error { stop(); <-done; return nil })
 	return func(context.Context) error { return undo.run() }, nil
+}
+
+// founds reports whether this node makes a cluster of its own, or is alone in
+// it.
+func (s *System) founds() (bool, error) {
+	_, member := s.Identity.Peer()
+	_, err := os.Stat(s.sharedPath())
+	member = member && err == nil
+	switch {
+	case !s.Config.Bootstrap:
+	case len(s.Config.Join) > 0:
+		return false, api.E(api.Invalid, "start", s.Config.Node, "--bootstrap makes a new cluster and --join joins one; give one of them")
+	case !s.offersNamed():
+		return false, api.E(api.Invalid, "start", s.Config.Node, "--bootstrap needs the role named, for the first node keeps the cluster's record")
+	case member || named.HasPeer(s.etcdDir()):
+		return false, api.E(api.Exists, "start", s.Config.Node, "%s belongs to a cluster already: --bootstrap is for the very first start of its first node. Start it without --bootstrap; for a new cluster give it another --data-dir", s.Config.DataDir)
+	}
+	return !member && s.offersNamed() && (len(s.Config.Join) == 0 || named.HasPeer(s.etcdDir())), nil
+}
+
+// firstRecord is the record that a new cluster begins with.
+func (s *System) firstRecord() (named.Cluster, error) {
+	f, ok := s.readFirst()
+	if !ok {
+		return newCluster()
+	}
+	var c named.Cluster
+	err := json.Unmarshal(f.Record, &c)
+	return c, err
 }
 
 // newCluster makes the keys of a cluster that is not there yet.
@@ -118,7 +151,77 @@ func (s *System) saveShared(k shared) error {
 	if err := os.WriteFile(tmp, b, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(tmp, s.sharedPath())
+	if err := os.Rename(tmp, s.sharedPath()); err != nil {
+		return err
+	}
+	s.known.Store(&k)
+	return nil
+}
+
+// updateShared changes what is remembered, on disk too where it differs.
+func (s *System) updateShared(change func(*shared)) error {
+	s.sharing.Lock()
+	defer s.sharing.Unlock()
+	before := *s.known.Load()
+	after := before
+	change(&after)
+	if reflect.DeepEqual(before, after) {
+		return nil
+	}
+	return s.saveShared(after)
+}
+
+// rememberEvery is how often a node looks whether there is something new to
+// remember of the others; maxSeeds how many it remembers.
+const (
+	rememberEvery = 2 * time.Second
+	maxSeeds      = 64
+)
+
+// remember keeps where the other nodes are, for the next start, when no gossip
+// tells yet.
+func (s *System) remember(undo *undoStack) {
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(rememberEvery)
+		defer tick.Stop()
+		for {
+			if err := s.updateShared(func(k *shared) { k.Seeds = s.seeds(k.Seeds) }); err != nil {
+				s.Log.Warn("remembering the other nodes", "err", err)
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	undo.add(func() error { stop(); <-done; return nil })
+}
+
+// seeds are the nodes alive, and those known before that may come back.
+func (s *System) seeds(before []gossip.Seed) (out []gossip.Seed) {
+	have := make(map[string]bool)
+	add := func(x gossip.Seed) {
+		if x.Name != s.Config.Node && !have[x.Name] && !have[x.Addr] && len(out) < maxSeeds && !s.removed.named(x.Name) {
+			have[x.Name], have[x.Addr] = x.Name != "", true
+			out = append(out, x)
+		}
+	}
+	for _, m := range s.Gossip.Members() {
+		if offers(m.Roles, "named") {
+			add(seedOf(m))
+		}
+	}
+	for _, m := range s.Gossip.Members() {
+		add(seedOf(m))
+	}
+	for _, x := range before {
+		add(x)
+	}
+	return out
 }
 
 // join asks a node of the cluster to admit this one, the first time; after that
@@ -190,11 +293,13 @@ func (s *System) meet(k shared, undo *undoStack) error {
 	if err := s.link(undo); err != nil {
 		return err
 	}
-	if s.Peer == nil {
-		return nil
-	}
-	if err := s.tunnelEtcd(undo); err != nil {
+	if err := s.updateShared(func(k *shared) { k.GossipKeys = s.record.GossipKeys }); err != nil {
 		return err
+	}
+	s.followRemoved(undo)
+	s.remember(undo)
+	if !s.offersNamed() {
+		return nil
 	}
 	stop, err := s.Port.ServeJoin(port.JoinConfig{Admitter: admitter{s}, Tokens: s.joinTokens, Version: wireVersion})
 	if err == nil {

@@ -20,6 +20,12 @@ func (s *System) methods() map[string]schedd.Method {
 		api.MNodes: {Operator: true, Run: decoded(func(context.Context, api.Caller, struct{}) (any, error) {
 			return s.nodes(), nil
 		})},
+		api.MEtcdPeers: {Operator: true, Run: decoded(func(ctx context.Context, _ api.Caller, _ struct{}) (any, error) {
+			return s.etcdPeers(ctx)
+		})},
+		api.MNodeRemove: {Operator: true, Run: decoded(func(ctx context.Context, _ api.Caller, r api.Ref) (any, error) {
+			return s.removeNode(ctx, r.Name)
+		})},
 		api.MProbe: {Operator: true, Run: decoded(func(ctx context.Context, _ api.Caller, q api.EtcdProbe) (any, error) {
 			return s.probeEtcd(ctx, q)
 		})},

@@ -2,7 +2,6 @@ package roles
 
 import (
 	"context"
-	"path/filepath"
 
 	"sigmaos/api"
 	"sigmaos/naming/named"
@@ -11,18 +10,6 @@ import (
 // DefaultRealm is made at the first start, so that a fresh node can run
 // something.
 const DefaultRealm = "default"
-
-func startNamed(ctx context.Context, s *System) (func(context.Context) error, error) {
-	peer, err := named.StartPeer(ctx, named.PeerConfig{
-		Name: s.Config.Node, DataDir: filepath.Join(s.Config.DataDir, "etcd"), RunDir: s.Config.RunDir,
-		Logger: s.Log.With("role", "named"),
-	})
-	if err != nil {
-		return nil, err
-	}
-	s.Peer = peer
-	return func(context.Context) error { return peer.Close() }, nil
-}
 
 // startRealms follows the table of tenants.
 func startRealms(ctx context.Context, s *System) (func(context.Context) error, error) {

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -46,8 +47,8 @@ type Role struct {
 // Table lists every role. Those without a name of their own in --roles
 // (cluster, realms, proxy, operator, gateway, metrics) come with every node.
 var Table = []Role{
-	{Name: "named", Doc: "hosts an etcd peer with the cluster's and the realms' records", Start: startNamed},
-	{Name: "cluster", Doc: "membership: keys, certificates, the other nodes", Start: startCluster},
+	{Name: "cluster", Doc: "membership: keys, certificates, the other nodes; etcd", Start: startCluster},
+	{Name: "named", Doc: "may host an etcd peer with the cluster's and the realms' records, and serves realms' roots", Needs: []string{"cluster"}, Start: startVoters},
 	{Name: "realms", Doc: "follows the table of tenants", Needs: []string{"cluster"}, Start: startRealms},
 	{Name: "proxy", Doc: "connects procs", Needs: []string{"realms"}, Start: startProxy},
 	{Name: "names", Doc: "serves the realms' roots that it leads, and scratch", Needs: []string{"proxy"}, Start: startNames},
@@ -66,7 +67,6 @@ type System struct {
 	Files   *lock.Instance
 
 	Info    api.ClusterInfo
-	Peer    *named.Peer
 	Realms  *named.Realms
 	Schedd  *schedd.Schedd
 	Proxy   *dialproxy.Proxy
@@ -85,6 +85,14 @@ type System struct {
 	proxying  atomic.Pointer[dialproxy.Proxy]
 	meeting   atomic.Pointer[gossip.Gossip] // Gossip, for who runs before it is there
 	etcd      *clientv3.Client
+	hosting   atomic.Pointer[named.Peer] // nil while this node has no etcd peer
+	mesh      *named.Mesh                // of its connections; nil with Port
+	useless   openConns                  // to be cut when its peer is of no use
+	sharing   sync.Mutex                 // orders updateShared
+	known     atomic.Pointer[shared]     // what this node remembers of the others
+	expelled  atomic.Bool                // another node said that this one was removed
+	removed   removedNodes
+	failed    chan error
 	record    named.Cluster // as of followKeys, which alone reads it after the start
 	clusterID string
 	tokens    *realmtoken.Keys
@@ -110,7 +118,7 @@ func Check(roles []string) error {
 // inOrder is the table's part for the roles that were asked for, and those that
 // come with every node.
 func inOrder(roles []string) ([]Role, error) {
-	return order(Table, append(slices.Concat(first(roles), roles), "operator", "gateway", "metrics"))
+	return order(Table, append(slices.Clone(roles), "operator", "gateway", "metrics"))
 }
 
 // Start takes the instance's directories and starts the roles of cfg.
@@ -123,7 +131,7 @@ func Start(ctx context.Context, cfg config.Config, version string, log *slog.Log
 	if err != nil {
 		return nil, err
 	}
-	s := &System{Config: cfg, Version: version, Log: log, Files: files}
+	s := &System{Config: cfg, Version: version, Log: log, Files: files, failed: make(chan error, 1)}
 	s.Info = api.ClusterInfo{Name: cfg.Name, Node: cfg.Node, Version: version, Started: time.Now(), Insecure: cfg.Insecure}
 	defer func() {
 		if err != nil {
@@ -142,13 +150,14 @@ func Start(ctx context.Context, cfg config.Config, version string, log *slog.Log
 	return s, nil
 }
 
-// first is the role that others stand on where it is offered: they do not need
-// it, for it may be on another node.
-func first(roles []string) []string {
-	if slices.Contains(roles, "named") {
-		return []string{"named"}
+// Failed gives the error for which this node cannot go on.
+func (s *System) Failed() <-chan error { return s.failed }
+
+func (s *System) fail(err error) {
+	select {
+	case s.failed <- err:
+	default:
 	}
-	return nil
 }
 
 // Stop stops all roles in reverse order and gives the directories back.

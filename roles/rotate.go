@@ -102,18 +102,12 @@ func (s *System) takeKeys(ctx context.Context) error {
 		if err := s.Gossip.SetSecrets(s.record.GossipKeys); err != nil {
 			return err
 		}
-	}
-	if s.Peer == nil {
-		if err := s.renewRemotely(ctx, trust); err != nil {
+		if err := s.updateShared(func(k *shared) { k.GossipKeys = s.record.GossipKeys }); err != nil {
 			return err
 		}
-		k := shared{GossipKeys: s.record.GossipKeys}
-		for _, m := range s.Gossip.Members() {
-			if m.Number != s.nodeNum {
-				k.Seeds = append(k.Seeds, seedOf(m))
-			}
-		}
-		return s.saveShared(k)
+	}
+	if !s.offersNamed() {
+		return s.renewRemotely(ctx, trust)
 	}
 	return s.certify(ctx)
 }
@@ -157,7 +151,7 @@ type signAnswer struct{ Chain, Trust []byte }
 // sign renews the certificate of the node that asks.
 func (s *System) sign(ctx context.Context, r *rpc.Request) ([]byte, error) {
 	p := r.Peer.(pki.Peer)
-	if s.Peer == nil {
+	if !s.offersNamed() {
 		return nil, api.E(api.Unsupported, "renew", p.Name, "this node does not host the cluster's record")
 	}
 	rec, err := named.OpenCluster(ctx, s.etcd, newCluster)

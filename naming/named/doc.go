@@ -4,10 +4,10 @@
 //
 // # The peer
 //
-// A node with the named role hosts an etcd peer inside its own process. Client
-// and peer traffic of a one-peer cluster stay on Unix sockets in the run
-// directory that only root can open, so no proc and no other machine reaches
-// them. Keys begin with /sigma/v1/ and hold realm ids, never names.
+// A node with the named role may host an etcd peer inside its own process. Client
+// and peer traffic go over Unix sockets in the run directory that only root can
+// open, so no proc and no other machine reaches them; a [Mesh] connects the peers
+// of several nodes. Keys begin with /sigma/v1/ and hold realm ids, never names.
 //
 // # The name space
 //

@@ -39,6 +39,17 @@ func Members(ctx context.Context, c *clientv3.Client) ([]Member, error) {
 	return out, nil
 }
 
+// Leader is the id of the peer that leads, 0 while none does, as some peer knows.
+func Leader(ctx context.Context, c *clientv3.Client) uint64 {
+	ctx, cancel := context.WithTimeout(ctx, memberTime)
+	defer cancel()
+	r, err := c.Status(ctx, "")
+	if err != nil {
+		return 0
+	}
+	return r.Leader
+}
+
 // AddLearner adds a node's peer, which follows and has no vote.
 func AddLearner(ctx context.Context, c *clientv3.Client, node string) error {
 	ctx, cancel := context.WithTimeout(ctx, memberTime)
@@ -84,6 +95,13 @@ func (p *Peer) Leads() bool {
 	return s.Leader == s.ID && s.Voter
 }
 
+// Useful reports whether clients may count on this peer: it has a vote and knows
+// who leads.
+func (p *Peer) Useful() bool {
+	s := p.State()
+	return s.Voter && s.Leader != 0
+}
+
 // Announce makes the others know this peer by its node's name; peers of earlier
 // versions and of restored backups are known by something else.
 func (p *Peer) Announce(ctx context.Context) error {
@@ -97,4 +115,19 @@ func (p *Peer) Announce(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// Known lists the peers as this one knows them, without asking the others.
+func (p *Peer) Known() []Member {
+	var out []Member
+	for _, m := range p.etcd.Server.Cluster().Members() {
+		e := Member{ID: uint64(m.ID), Node: m.Name, Voter: !m.IsLearner, Started: m.Name != ""}
+		for _, u := range m.PeerURLs {
+			if n, ok := nodeOf(u); ok {
+				e.Node = n
+			}
+		}
+		out = append(out, e)
+	}
+	return out
 }

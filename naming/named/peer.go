@@ -49,6 +49,7 @@ type Peer struct {
 	cfg    PeerConfig
 	log    *slog.Logger
 	muted  *atomic.Bool
+	room   *space
 	stop   context.CancelFunc // of the loops
 	wg     sync.WaitGroup
 }
@@ -103,13 +104,14 @@ func StartPeer(ctx context.Context, cfg PeerConfig) (*Peer, error) {
 		p.muted.Store(true)
 		stop()
 		p.wg.Wait()
+		e.Server.Stop() // before Close, which waits for what waits for etcd to be ready
 		e.Close()
 		return nil, err
 	}
 	p.client = v3client.New(e.Server)
-	room := newSpace(cfg.DataDir)
-	room.reserve()
-	p.client.KV = guarded{p.client.KV, room}
+	p.room = newSpace(cfg.DataDir)
+	p.room.reserve()
+	p.client.KV = p.Guard(p.client.KV)
 	p.wg.Go(func() { p.compactLoop(run, cfg.Quota, compactEvery) })
 	return p, nil
 }
@@ -161,6 +163,9 @@ func (p *Peer) config() (*embed.Config, error) {
 		c.ClusterState = embed.ClusterStateFlagExisting
 	}
 	c.MaxLearners = maxLearners
+	// etcd's own check lets nobody in while a voter is away, and so no successor
+	// either. sched/voters, which asks for all changes, does better.
+	c.StrictReconfigCheck = false
 	c.EnableGRPCGateway = false
 	// etcd's own pace: slower ticks save little and cost a second at each start.
 	tick := cfg.Tick
@@ -191,6 +196,11 @@ func (p *Peer) await(ctx context.Context) error {
 		case <-p.etcd.Server.ReadyNotify():
 			return nil
 		case err := <-p.etcd.Err():
+			select {
+			case <-p.etcd.Server.StoppingNotify(): // then the error is a consequence
+				return ErrPeerRemoved
+			default:
+			}
 			return fmt.Errorf("named: etcd: %w", err)
 		case <-p.etcd.Server.StopNotify():
 			return ErrPeerRemoved
@@ -241,19 +251,26 @@ func (p *Peer) meshLoop(ctx context.Context) {
 // Client talks to the peer inside the process.
 func (p *Peer) Client() *clientv3.Client { return p.client }
 
+// Guard is kv that writes only while this peer's disk has room.
+func (p *Peer) Guard(kv clientv3.KV) clientv3.KV { return guarded{kv, p.room} }
+
 // Gone is closed when etcd has stopped without being asked: the others have
 // removed this peer.
 func (p *Peer) Gone() <-chan struct{} { return p.etcd.Server.StopNotify() }
 
-// ServePeer connects another node's peer with this one, until ctx ends.
-func (p *Peer) ServePeer(ctx context.Context, c net.Conn) error {
-	return serveAt(ctx, c, filepath.Join(p.cfg.RunDir, "etcd-peer"))
+// ServePeer connects another node's peer with the one that has its sockets in
+// runDir, which may still be starting, until ctx ends.
+func ServePeer(ctx context.Context, c net.Conn, runDir string) error {
+	return serveAt(ctx, c, filepath.Join(runDir, "etcd-peer"))
 }
 
-// ServeClient connects another node's client with this peer, until ctx ends.
-func (p *Peer) ServeClient(ctx context.Context, c net.Conn) error {
-	return serveAt(ctx, c, filepath.Join(p.cfg.RunDir, "etcd"))
+// ServeClient connects another node's client likewise.
+func ServeClient(ctx context.Context, c net.Conn, runDir string) error {
+	return serveAt(ctx, c, ClientSocket(runDir))
 }
+
+// ClientSocket is where a peer's clients connect.
+func ClientSocket(runDir string) string { return filepath.Join(runDir, "etcd") }
 
 func serveAt(ctx context.Context, c net.Conn, path string) error {
 	defer c.Close()

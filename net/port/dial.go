@@ -36,6 +36,9 @@ func Dial(ctx context.Context, id *pki.Identity, addr, node, alpn string) (net.C
 		if _, err := io.ReadFull(c, b[:]); err != nil {
 			return err
 		}
+		if b[0] == expelled {
+			return ErrRemoved
+		}
 		if b[0] != welcome {
 			return api.E(api.Unavailable, "connect", addr, "it answers with byte %d; is it of another version?", b[0])
 		}
@@ -44,6 +47,9 @@ func Dial(ctx context.Context, id *pki.Identity, addr, node, alpn string) (net.C
 	subject := node
 	if subject == "" {
 		subject = addr
+	}
+	if errors.Is(err, ErrRemoved) {
+		return nil, ErrRemoved
 	}
 	if err != nil {
 		return nil, dialError(ctx, dialTime, subject, addr, alpn, err)
@@ -55,6 +61,9 @@ func Dial(ctx context.Context, id *pki.Identity, addr, node, alpn string) (net.C
 	}
 	return &Conn{Conn: c, peer: peer}, nil
 }
+
+// ErrRemoved says that the cluster has removed this node.
+var ErrRemoved = api.E(api.Denied, "connect", "", "the cluster has removed this node")
 
 // dialTLS connects, shakes hands and runs talk, all within ctx and limit.
 func dialTLS(ctx context.Context, limit time.Duration, addr string, cfg *tls.Config, talk func(*tls.Conn) error) (*tls.Conn, error) {

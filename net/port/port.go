@@ -23,8 +23,12 @@ const (
 	FirstSetup = 0xCF // a connection between procs
 )
 
-// welcome is what the accepting side sends once it knows the other one.
-const welcome = 1
+// welcome is what the accepting side sends once it knows the other one; expelled
+// what it sends instead to one that the cluster has removed.
+const (
+	welcome  = 1
+	expelled = 2
+)
 
 // Config of a node's port.
 type Config struct {
@@ -85,6 +89,7 @@ type Port struct {
 	handlers map[string]Handler
 	setup    SetupHandler
 	join     *joinServer
+	removed  func(pki.Peer) bool
 }
 
 // Listen opens the port and accepts at once; what no service is registered for

@@ -55,6 +55,14 @@ func (p *Port) HandleSetup(h SetupHandler) (stop func(), err error) {
 	}, nil
 }
 
+// Refuse turns nodes away that the cluster has removed, as removed says of each
+// that connects.
+func (p *Port) Refuse(removed func(pki.Peer) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.removed = removed
+}
+
 // serve finds out what a connection is. It has its deadline already.
 func (p *Port) serve(t *ticket) {
 	var first [1]byte // reads one byte and not more
@@ -109,6 +117,15 @@ func (p *Port) letIn(t *ticket, c *tls.Conn, h Handler) {
 	if err != nil || !t.leave() || !p.open.add(conn) {
 		p.log.Warn("port: a node was turned away", "peer", peer, "from", t.conn.RemoteAddr(), "open", p.open.len(), "limit", p.cfg.Open, "err", err)
 		t.conn.Close()
+		return
+	}
+	p.mu.RLock()
+	removed := p.removed
+	p.mu.RUnlock()
+	if removed != nil && removed(peer) {
+		p.log.Warn("port: a node that was removed from the cluster was turned away", "peer", peer, "from", t.conn.RemoteAddr())
+		c.Write([]byte{expelled})
+		conn.Close()
 		return
 	}
 	if _, err := c.Write([]byte{welcome}); err != nil {

@@ -38,6 +38,7 @@ type Config struct {
 	TokenFile  string   `json:"token-file" help:"file with the cluster's token, for the first start of a node that joins"`
 	Bootstrap  bool     `json:"bootstrap" help:"make a new cluster here; a node with role named that joins nobody does so anyway"`
 	Domain     string   `json:"domain" help:"failure domain of this node: a rack, a zone"`
+	ReplaceMS  int64    `json:"replace-ms" help:"ms of absence after which another node with role named takes over an etcd peer with a vote"`
 	NoticeMS   int64    `json:"notice-ms" help:"ms within which the death of a node is noticed"`
 	Gateway    string   `json:"gateway" help:"address for programs outside, over TLS with a realm's token; \"off\" is none"`
 	Ingress    []string `json:"ingress" help:"ADDR:PORT=REALM:PATH: where load-balancers deliver connections, with a PROXY header of version 2"`
@@ -66,7 +67,7 @@ func Default() Config {
 	return Config{
 		Name: "sigma", Roles: []string{"node", "named"}, Metrics: "127.0.0.1:9470", LogLevel: "info",
 		LogRate: 8 << 20, LogBytes: 64 << 20, UIDBase: 1_900_000_000, UIDCount: 16384, CgroupRoot: "sigma",
-		MaxProcs: 1536, NoticeMS: 3000,
+		MaxProcs: 1536, NoticeMS: 3000, ReplaceMS: 600_000,
 	}
 }
 
@@ -103,6 +104,9 @@ func prefixes(name string, list []string) (out []netip.Prefix, err error) {
 
 // Notice is NoticeMS.
 func (c Config) Notice() time.Duration { return time.Duration(c.NoticeMS) * time.Millisecond }
+
+// Replace is ReplaceMS.
+func (c Config) Replace() time.Duration { return time.Duration(c.ReplaceMS) * time.Millisecond }
 
 // Reachable is the host at which others reach this machine: the node's name,
 // where nothing better was said.
@@ -238,6 +242,11 @@ func (c *Config) fill() {
 	if c.S3Dir == "" {
 		c.S3Dir = filepath.Join(c.DataDir, "s3")
 	}
+	for _, p := range []*string{&c.DataDir, &c.RunDir, &c.TokenFile} {
+		if *p != "" { // sigmad does not stay where it was started
+			*p, _ = filepath.Abs(*p)
+		}
+	}
 	if c.Node == "" {
 		c.Node, _ = os.Hostname()
 		if c.Node == "" {
@@ -308,7 +317,7 @@ func (c Config) validate() error {
 	}{
 		{"uid-count", c.UIDCount, 1, 1 << 24}, {"log-rate", c.LogRate, 1 << 10, 1 << 40}, {"log-bytes", c.LogBytes, 4 << 20, 1 << 44},
 		{"memory", c.Memory, 16 << 20, 1 << 50}, {"mcpu", c.MCPU, 10, 1 << 24},
-		{"notice-ms", c.NoticeMS, 200, 600_000},
+		{"notice-ms", c.NoticeMS, 200, 600_000}, {"replace-ms", c.ReplaceMS, 1000, 30 * 24 * 3_600_000},
 		{"slots-warm", int64(c.SlotsWarm), 1, 256}, {"max-procs", int64(c.MaxProcs), 1, 1 << 16},
 	} {
 		if f.v < f.min || f.v > f.max {

@@ -69,6 +69,10 @@ func (i *Instance) clear() error {
 			errs = append(errs, err)
 		}
 	}
+	ways, _ := filepath.Glob(filepath.Join(i.run, "*.etcd:1")) // to other nodes' etcd
+	for _, w := range ways {
+		errs = append(errs, os.Remove(w))
+	}
 	return errors.Join(errs...)
 }
 
