@@ -61,7 +61,7 @@ func startDevNodes(ctx context.Context, s *roles.System, n int) (_ *devNodes, er
 	defer os.Remove(token)
 	for i := 2; i <= n; i++ {
 		c, name := s.Config, fmt.Sprintf("n%d", i)
-		cmd := exec.Command(exe, "dev", "--name", c.Name+"-"+name, "--node", name, "--roles", "node,s3", "--s3-dir", "off",
+		cmd := exec.Command(exe, "dev", "--name", c.Name+"-"+name, "--node", name, "--roles", "node,s3,db", "--s3-dir", "off",
 			"--data-dir", filepath.Join(c.DataDir, name), "--run-dir", filepath.Join(c.RunDir, name), "--cgroup-root", c.CgroupRoot,
 			"--listen", "127.0.0.1:0", "--join", s.Port.Addr().String(), "--token-file", token, "--metrics", "off", "--gateway", "off",
 			"--mcpu", fmt.Sprint(c.MCPU), "--memory", fmt.Sprint(c.Memory), "--log-level", c.LogLevel,

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"sigmaos/naming/db/sqlite"
 	"sigmaos/runtime/binfs"
 )
 
@@ -16,6 +17,8 @@ func main() {
 	switch filepath.Base(os.Args[0]) {
 	case "sigmad-binfs": // sigmad starts itself under this name to serve FUSE
 		os.Exit(binfs.Main())
+	case sqlite.ProcessName: // and under this one to serve a realm's SQLite
+		os.Exit(sqlite.Main())
 	case "sigmactl":
 		os.Exit(sigmactl(os.Args[1:]))
 	default:

@@ -11,6 +11,7 @@ const (
 	MRealmList   = "realm.ls"          // → []Realm; operator
 	MRealmToken  = "realm.token"       // TokenRequest → TokenFile; operator
 	MRealmS3     = "realm.s3"          // S3Request → S3Info; operator
+	MRealmDB     = "realm.db"          // DBRequest → DBInfo; operator
 	MRealmRemove = "realm.rm"          // Ref; operator. Ends everything in it
 	MPutBegin    = "program.put.begin" // PutBegin → PutState
 	MPutData     = "program.put.data"  // PutState + Data, in order
@@ -136,6 +137,24 @@ type S3Info struct {
 	Endpoint string `json:"endpoint,omitempty"`
 	Region   string `json:"region,omitempty"`
 	Prefix   string `json:"prefix,omitempty"`
+	Problem  string `json:"problem,omitempty"`
+}
+
+// DBRequest sets where a realm's database is.
+type DBRequest struct {
+	Realm    string `json:"realm"`
+	Own      bool   `json:"own,omitempty"` // an SQLite of the cluster's; nothing else counts
+	URL      string `json:"url,omitempty"` // postgres://USER@HOST:PORT/DATABASE of who makes roles and databases
+	Password string `json:"password,omitempty"`
+}
+
+// DBInfo is what was set, without passwords. Problem says what the server answered
+// when it was tried.
+type DBInfo struct {
+	Realm    string `json:"realm"`
+	Own      bool   `json:"own,omitempty"`
+	URL      string `json:"url,omitempty"`
+	Database string `json:"database,omitempty"` // the realm's on that server, and its role
 	Problem  string `json:"problem,omitempty"`
 }
 

@@ -41,7 +41,9 @@ func (a *app) anyRealm(fn func(ctx context.Context, c *admin.Client, args []stri
 func (a *app) realm() *cobra.Command {
 	top := &cobra.Command{Use: "realm", Short: "Tenants: create, list, remove", Args: cobra.NoArgs,
 		Example: "  sigmactl realm create shop && sigmactl --realm shop run ./front",
-		RunE:    func(cmd *cobra.Command, _ []string) error { return usage("say which: create, ls, rm, token or set-s3") }}
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return usage("say which: create, ls, rm, token, set-s3 or set-db")
+		}}
 	var quota int
 	create := &cobra.Command{Use: "create NAME", Short: "Make a realm", Args: cobra.ExactArgs(1), Example: "  sigmactl realm create shop --procs 500"}
 	create.Flags().IntVar(&quota, "procs", 0, "procs it may have, queued and running; 0 is no bound of its own")
@@ -81,7 +83,7 @@ does not ask, and it cannot be undone.`,
 		}
 		return a.print(map[string]string{"removed": args[0]}, func(io.Writer) error { return nil })
 	})
-	top.AddCommand(a.data(create, false), a.data(ls, false), a.data(rm, false), a.realmToken(), a.realmS3())
+	top.AddCommand(a.data(create, false), a.data(ls, false), a.data(rm, false), a.realmToken(), a.realmS3(), a.realmDB())
 	return top
 }
 

@@ -17,6 +17,9 @@ func (s *System) methods() map[string]schedd.Method {
 		api.MRealmS3: {Operator: true, Run: decoded(func(ctx context.Context, _ api.Caller, r api.S3Request) (any, error) {
 			return s.setS3(ctx, r)
 		})},
+		api.MRealmDB: {Operator: true, Run: decoded(func(ctx context.Context, _ api.Caller, r api.DBRequest) (any, error) {
+			return s.setDB(ctx, r)
+		})},
 		api.MNodes: {Operator: true, Run: decoded(func(context.Context, api.Caller, struct{}) (any, error) {
 			return s.nodes(), nil
 		})},

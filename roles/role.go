@@ -54,6 +54,7 @@ var Table = []Role{
 	{Name: "names", Doc: "serves the realms' roots that it leads, and scratch", Needs: []string{"proxy"}, Start: startNames},
 	{Name: "node", Doc: "starts procs: slots, binfs, logs", Needs: []string{"proxy", "names"}, Start: startNode},
 	{Name: "s3", Doc: "serves the realms' buckets in object stores", Needs: []string{"proxy", "names"}, Start: startS3},
+	{Name: "db", Doc: "serves the realms' databases", Needs: []string{"proxy", "names"}, Start: startDB},
 	{Name: "gateway", Doc: "the way in for programs outside", Needs: []string{"node"}, Start: startGateway},
 	{Name: "operator", Doc: "the operator's socket", Needs: []string{"node"}, Start: startOperator},
 	{Name: "metrics", Doc: "Prometheus metrics on a local port", Needs: []string{"node"}, Start: startMetrics},
@@ -66,17 +67,18 @@ type System struct {
 	Log     *slog.Logger
 	Files   *lock.Instance
 
-	Info    api.ClusterInfo
-	Realms  *named.Realms
-	Schedd  *schedd.Schedd
-	Proxy   *dialproxy.Proxy
-	Trees   *named.Trees
-	ux      *ux.Server
-	objects atomic.Pointer[objects] // of role s3; nil without it
-	shown   links                   // what this node has in every realm's names
-	counted *countedEtcd
-	running atomic.Pointer[schedd.Schedd] // Schedd, likewise
-	names   atomic.Pointer[named.Trees]   // Trees, for who runs before it is there
+	Info      api.ClusterInfo
+	Realms    *named.Realms
+	Schedd    *schedd.Schedd
+	Proxy     *dialproxy.Proxy
+	Trees     *named.Trees
+	ux        *ux.Server
+	objects   atomic.Pointer[objects]   // of role s3; nil without it
+	databases atomic.Pointer[databases] // of role db; nil without it
+	shown     links                     // what this node has in every realm's names
+	counted   *countedEtcd
+	running   atomic.Pointer[schedd.Schedd] // Schedd, likewise
+	names     atomic.Pointer[named.Trees]   // Trees, for who runs before it is there
 
 	Identity  *pki.Identity
 	Port      *port.Port     // nil: this node is alone

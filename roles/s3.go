@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -17,7 +16,6 @@ import (
 	"sigmaos/naming/named"
 	"sigmaos/naming/s3"
 	"sigmaos/naming/s3/local"
-	"sigmaos/net/fdpass"
 )
 
 const (
@@ -212,10 +210,10 @@ func (s *System) serveS3(ctx context.Context, conn net.Conn, c api.Caller) {
 	}
 	_, set, _ := o.configured(c.Realm)
 	if owner := o.ownedBy(ctx, s); !set && owner != "" && owner != s.Config.Node {
-		s.relayS3(ctx, conn, c, o, owner)
+		whileSame(ctx, o.still(c.Realm, false), func(ctx context.Context) { s.relay(ctx, conn, c, s3OwnService, owner) })
 		return
 	}
-	s.whileS3(ctx, o, c.Realm, set, func(ctx context.Context) { s.serveTree(ctx, conn, c, o.server.FS()) })
+	whileSame(ctx, o.still(c.Realm, set), func(ctx context.Context) { s.serveTree(ctx, conn, c, o.server.FS()) })
 }
 
 func (s *System) serveOwnS3(ctx context.Context, conn net.Conn, c api.Caller) {
@@ -226,58 +224,15 @@ func (s *System) serveOwnS3(ctx context.Context, conn net.Conn, c api.Caller) {
 	if _, set, _ := o.configured(c.Realm); set {
 		return // the caller asks again, and finds it at once
 	}
-	s.whileS3(ctx, o, c.Realm, false, func(ctx context.Context) { s.serveTree(ctx, conn, c, o.server.FS()) })
+	whileSame(ctx, o.still(c.Realm, false), func(ctx context.Context) { s.serveTree(ctx, conn, c, o.server.FS()) })
 }
 
-// whileS3 runs serve until it ends, or the realm gets a store of its own, or
-// loses it: then the connection ends, and the next one finds the other.
-func (s *System) whileS3(ctx context.Context, o *objects, realm string, set bool, serve func(context.Context)) {
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(500 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				if _, now, _ := o.configured(realm); now != set {
-					cancel()
-					return
-				}
-			}
-		}
-	}()
-	serve(ctx)
-	cancel()
-	<-done
-}
-
-// relayS3 connects a caller with the node that has the cluster's own store.
-func (s *System) relayS3(ctx context.Context, conn net.Conn, c api.Caller, o *objects, owner string) {
-	dctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	p, err := s.Proxy.Dial(dctx, c, api.Target{Service: s3OwnService, Node: owner})
-	cancel()
-	var there *fdpass.Conn
-	if err == nil {
-		there, err = connOf(p)
+// still says whether the realm has a store of its own as it had.
+func (o *objects) still(realm string, set bool) func() bool {
+	return func() bool {
+		_, now, _ := o.configured(realm)
+		return now == set
 	}
-	if err != nil {
-		s.Log.Debug("the cluster's S3 server", "node", owner, "err", err)
-		return
-	}
-	defer there.Close()
-	s.whileS3(ctx, o, c.Realm, false, func(ctx context.Context) {
-		end := context.AfterFunc(ctx, func() { conn.Close(); there.Close() })
-		defer end()
-		var wg sync.WaitGroup
-		wg.Go(func() { io.Copy(there, conn); there.Close() })
-		io.Copy(conn, there)
-		conn.Close()
-		wg.Wait()
-	})
 }
 
 // setS3 sets or forgets a realm's store, and tries it.

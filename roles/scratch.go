@@ -221,7 +221,7 @@ func (s *System) dropNames(ctx context.Context, realm string) error {
 			return err
 		}
 	}
-	return errors.Join(s.ux.RemoveRealm(ctx, realm), s.dropBuckets(realm))
+	return errors.Join(s.ux.RemoveRealm(ctx, realm), s.dropBuckets(realm), s.dropDatabase(realm))
 }
 
 // realmGone ends what a realm that was removed elsewhere still has here.
@@ -232,6 +232,9 @@ func (s *System) realmGone(ctx context.Context, realm string) {
 		if err := d.EndRealm(ctx, api.Realm{ID: realm, Name: realm}); err != nil {
 			s.Log.Warn("a removed realm", "realm", realm, "err", err)
 		}
+	}
+	if err := s.dropDatabase(realm); err != nil {
+		s.Log.Warn("the database of a removed realm", "realm", realm, "err", err)
 	}
 	if err := s.dropBuckets(realm); err != nil {
 		s.Log.Warn("buckets of a removed realm", "realm", realm, "err", err)

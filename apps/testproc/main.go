@@ -66,6 +66,8 @@ func main() {
 		}
 	case "objects": // writes and reads in a bucket
 		fail(objects(ctx, arg(0)))
+	case "sql": // runs queries in one session of its realm's database
+		fail(queries(ctx, args))
 	case "look": // what it sees of the machine
 		for _, dir := range []string{"/", "/etc", "/dev", "/mnt", "/proc"} {
 			list, err := os.ReadDir(dir)

@@ -33,12 +33,15 @@ var only = map[string][]string{
 // also lists what one package may see beyond its folder.
 var also = map[string][]string{
 	"sigmaos/apps/grpchealth": {"google.golang.org/grpc"}, // the example of gRPC between procs
+	"sigmaos/apps/pgtest":     {"github.com/jackc/pgx"},   // PostgreSQL's own client, in a proc
 }
 
 // alone names the folders that may import a library.
 var alone = map[string][]string{
 	"go.etcd.io/":               {"naming/named", "roles"},
 	"github.com/hanwen/go-fuse": {"runtime/binfs", "naming/fusemount"}, // what the node serves to slots, and what a person mounts
+	"modernc.org/sqlite":        {"naming/db/sqlite"},
+	"github.com/jackc/":         {"naming/db/postgres", "apps/pgtest"},
 	"github.com/aws/":           {"naming/s3"},
 	"github.com/hashicorp/":     {"net/gossip"},
 	"github.com/prometheus/":    {"roles"},
