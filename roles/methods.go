@@ -23,6 +23,15 @@ func (s *System) methods() map[string]schedd.Method {
 		api.MNodes: {Operator: true, Run: decoded(func(context.Context, api.Caller, struct{}) (any, error) {
 			return s.nodes(), nil
 		})},
+		api.MInitAdd: {Realm: true, Run: decoded(func(ctx context.Context, c api.Caller, p api.InitProc) (any, error) {
+			return s.addInit(ctx, c, p)
+		})},
+		api.MInitList: {Realm: true, Run: decoded(func(ctx context.Context, c api.Caller, _ struct{}) (any, error) {
+			return s.listInit(ctx, c)
+		})},
+		api.MInitRemove: {Realm: true, Run: decoded(func(ctx context.Context, c api.Caller, r api.Ref) (any, error) {
+			return nil, s.removeInit(ctx, c, r.Name)
+		})},
 		api.MEtcdPeers: {Operator: true, Run: decoded(func(ctx context.Context, _ api.Caller, _ struct{}) (any, error) {
 			return s.etcdPeers(ctx)
 		})},

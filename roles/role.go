@@ -45,7 +45,7 @@ type Role struct {
 }
 
 // Table lists every role. Those without a name of their own in --roles
-// (cluster, realms, proxy, operator, gateway, metrics) come with every node.
+// (cluster, realms, proxy, initd, operator, gateway, metrics) come with every node.
 var Table = []Role{
 	{Name: "cluster", Doc: "membership: keys, certificates, the other nodes; etcd", Start: startCluster},
 	{Name: "named", Doc: "may host an etcd peer with the cluster's and the realms' records, and serves realms' roots", Needs: []string{"cluster"}, Start: startVoters},
@@ -56,6 +56,7 @@ var Table = []Role{
 	{Name: "s3", Doc: "serves the realms' buckets in object stores", Needs: []string{"proxy", "names"}, Start: startS3},
 	{Name: "db", Doc: "serves the realms' databases", Needs: []string{"proxy", "names"}, Start: startDB},
 	{Name: "gateway", Doc: "the way in for programs outside", Needs: []string{"node"}, Start: startGateway},
+	{Name: "initd", Doc: "starts registered procs when the whole system comes back", Needs: []string{"node"}, Start: startInitd},
 	{Name: "operator", Doc: "the operator's socket", Needs: []string{"node"}, Start: startOperator},
 	{Name: "metrics", Doc: "Prometheus metrics on a local port", Needs: []string{"node"}, Start: startMetrics},
 }
@@ -95,6 +96,7 @@ type System struct {
 	expelled  atomic.Bool                // another node said that this one was removed
 	removed   removedNodes
 	failed    chan error
+	inits     initState
 	record    named.Cluster // as of followKeys, which alone reads it after the start
 	clusterID string
 	tokens    *realmtoken.Keys
@@ -120,7 +122,7 @@ func Check(roles []string) error {
 // inOrder is the table's part for the roles that were asked for, and those that
 // come with every node.
 func inOrder(roles []string) ([]Role, error) {
-	return order(Table, append(slices.Clone(roles), "operator", "gateway", "metrics"))
+	return order(Table, append(slices.Clone(roles), "initd", "operator", "gateway", "metrics"))
 }
 
 // Start takes the instance's directories and starts the roles of cfg.
@@ -134,6 +136,7 @@ func Start(ctx context.Context, cfg config.Config, version string, log *slog.Log
 		return nil, err
 	}
 	s := &System{Config: cfg, Version: version, Log: log, Files: files, failed: make(chan error, 1)}
+	s.inits.wake = make(chan struct{}, 1)
 	s.Info = api.ClusterInfo{Name: cfg.Name, Node: cfg.Node, Version: version, Started: time.Now(), Insecure: cfg.Insecure}
 	defer func() {
 		if err != nil {

@@ -27,6 +27,11 @@ func main() {
 	case "sleep":
 		sigma.Started(ctx)
 		time.Sleep(time.Hour)
+	case "mark": // leaves a file for each start in a directory
+		_, err := sigma.PutFile(ctx, fmt.Sprintf("%s/%d", arg(0), time.Now().UnixNano()), nil)
+		fail(err)
+		sigma.Started(ctx)
+		time.Sleep(time.Hour)
 	case "graceful": // heeds WaitKill
 		sigma.Started(ctx)
 		sigma.WaitKill(ctx)

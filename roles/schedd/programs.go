@@ -105,6 +105,11 @@ func (g *programs) resolve(realm, path string) (api.Program, error) {
 	return p, nil
 }
 
+// Program says what a path or digest means on this node.
+func (s *Schedd) Program(realm, path string) (api.Program, error) {
+	return s.programs.resolve(realm, path)
+}
+
 func short(s string) string {
 	if len(s) > 80 {
 		s = s[:80] + "…"

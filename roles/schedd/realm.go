@@ -79,6 +79,18 @@ func (s *Schedd) findLocked(id api.ProcID) *proc {
 	return nil
 }
 
+// State is that of a proc this node answers for; ok is false where it knows none
+// of that id.
+func (s *Schedd) State(id api.ProcID) (st api.State, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.findLocked(id)
+	if p == nil {
+		return "", false
+	}
+	return p.state, true
+}
+
 // janitor forgets old exit records and their output.
 func (s *Schedd) janitor() {
 	defer s.wg.Done()

@@ -182,6 +182,12 @@ func monotonic() int64 { return began.ns + int64(time.Since(began.t)) }
 
 // Spawn queues a proc and returns its id at once.
 func (s *Schedd) Spawn(c api.Caller, d *api.ProcDesc) (api.ProcID, error) {
+	return s.SpawnAs(c, d, "")
+}
+
+// SpawnAs is Spawn under an id that this node has given out and used for nothing
+// yet; "" makes one.
+func (s *Schedd) SpawnAs(c api.Caller, d *api.ProcDesc, id api.ProcID) (api.ProcID, error) {
 	now := monotonic()
 	if c.Realm == "" {
 		return "", api.E(api.Invalid, "spawn", d.Program, "no realm chosen; use --realm or SIGMA_REALM")
@@ -197,8 +203,11 @@ func (s *Schedd) Spawn(c api.Caller, d *api.ProcDesc) (api.ProcID, error) {
 	if name == "" {
 		name = prog.Name
 	}
+	if id == "" {
+		id = api.NewProcID(name, s.cfg.NodeNum, s.cfg.Boot)
+	}
 	p := &proc{
-		id: api.NewProcID(name, s.cfg.NodeNum, s.cfg.Boot), desc: d, prog: prog, caller: c,
+		id: id, desc: d, prog: prog, caller: c,
 		state: api.Queued, created: time.Now(), done: make(chan struct{}), started: make(chan struct{}),
 	}
 	p.stamps.Spawn = now
