@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"sigmaos/api"
+	"sigmaos/api/wire"
 	"sigmaos/roles/schedd"
 )
 
@@ -22,6 +23,19 @@ func (s *System) methods() map[string]schedd.Method {
 		})},
 		api.MNodes: {Operator: true, Run: decoded(func(context.Context, api.Caller, struct{}) (any, error) {
 			return s.nodes(), nil
+		})},
+		api.MBackup: {Operator: true, Stream: func(ctx context.Context, _ api.Caller, _ wire.Call, send func(any, []byte) error) (any, error) {
+			return s.backup(ctx, send)
+		}},
+		api.MRestorePart: {Operator: true, Stream: func(_ context.Context, _ api.Caller, call wire.Call, _ func(any, []byte) error) (any, error) {
+			var r api.RestorePart
+			if err := json.Unmarshal(call.Body, &r); err != nil {
+				return nil, api.E(api.Invalid, "restore", "", "%v", err)
+			}
+			return s.restorePart(r, call.Data)
+		}},
+		api.MRestoreEnd: {Operator: true, Run: decoded(func(ctx context.Context, _ api.Caller, r api.RestoreRequest) (any, error) {
+			return s.restoreEnd(ctx, r)
 		})},
 		api.MInitAdd: {Realm: true, Run: decoded(func(ctx context.Context, c api.Caller, p api.InitProc) (any, error) {
 			return s.addInit(ctx, c, p)

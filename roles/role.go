@@ -97,6 +97,7 @@ type System struct {
 	removed   removedNodes
 	failed    chan error
 	inits     initState
+	restore   restoring
 	record    named.Cluster // as of followKeys, which alone reads it after the start
 	clusterID string
 	tokens    *realmtoken.Keys

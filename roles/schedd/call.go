@@ -58,7 +58,7 @@ var methods = map[string]method{
 		return s.cfg.Realms.List(), nil
 	})},
 	api.MRealmRemove: {operator: true, run: of(func(s *Schedd, ctx context.Context, _ api.Caller, r api.Ref) (any, error) {
-		return nil, s.removeRealm(ctx, r.Name)
+		return nil, s.RemoveRealm(ctx, r.Name)
 	})},
 	api.MPutBegin: {realm: true, run: of(func(s *Schedd, _ context.Context, c api.Caller, b api.PutBegin) (any, error) {
 		return s.programs.begin(c.Realm, b)
@@ -105,7 +105,10 @@ func (s *Schedd) Call(ctx context.Context, c api.Caller, call wire.Call, send fu
 	m, ok := methods[call.Method]
 	if x, has := s.cfg.Methods[call.Method]; has {
 		ok = true
-		m = method{operator: x.Operator, realm: x.Realm, run: func(_ *Schedd, ctx context.Context, c api.Caller, call wire.Call, _ sender) (any, error) {
+		m = method{operator: x.Operator, realm: x.Realm, run: func(_ *Schedd, ctx context.Context, c api.Caller, call wire.Call, send sender) (any, error) {
+			if x.Stream != nil {
+				return x.Stream(ctx, c, call, send)
+			}
 			return x.Run(ctx, c, call.Body)
 		}}
 	}
@@ -131,8 +134,8 @@ func (s *Schedd) readLogs(ctx context.Context, c api.Caller, q api.LogQuery, sen
 	})
 }
 
-// removeRealm ends everything of a realm, then forgets the realm.
-func (s *Schedd) removeRealm(ctx context.Context, name string) error {
+// RemoveRealm ends everything of a realm, then forgets the realm.
+func (s *Schedd) RemoveRealm(ctx context.Context, name string) error {
 	rec, err := s.cfg.Realms.Get(name)
 	if err != nil {
 		return err

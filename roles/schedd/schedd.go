@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sigmaos/api"
+	"sigmaos/api/wire"
 	"sigmaos/internal/clock"
 	"sigmaos/internal/failpoint"
 	"sigmaos/net/control"
@@ -80,6 +81,8 @@ type Method struct {
 	Operator bool
 	Realm    bool
 	Run      func(ctx context.Context, c api.Caller, body json.RawMessage) (any, error)
+	// Stream is instead of Run for what takes or gives Data.
+	Stream func(ctx context.Context, c api.Caller, call wire.Call, send func(any, []byte) error) (any, error)
 }
 
 // Endpoints connects procs, and forgets what an ended one listened on.
