@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -183,6 +184,59 @@ func TestOneStoreForAllNodes(t *testing.T) {
 			if b, _, err := c.Names().GetFile(ctx, "/s3/~local/data/f"); err != nil || string(b) != data {
 				t.Errorf("node %d reads %d bytes of node %d, %v", j+1, len(b), i+1, err)
 			}
+		}
+	}
+}
+
+// Ordinary tools on a bucket, through a mount: what close(2) has said is there.
+func TestBucketsThroughAMount(t *testing.T) {
+	s3test.Binary(t)
+	n := StartNode(t)
+	awaitDir(t, n.Client("default").Names(), "/s3", 1)
+	n.ctl(t, "mkdir", "/s3/~any/data")
+	dir := filepath.Join(n.Dir, "mnt")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(bin, "sigmactl"), "mount", dir)
+	cmd.Env = append(os.Environ(), "SIGMA_CONTEXT="+n.socket())
+	var said output
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	own.Store(cmd.Process.Pid, true)
+	done := make(chan struct{})
+	go func() { cmd.Wait(); close(done) }()
+	defer func() {
+		cmd.Process.Signal(os.Interrupt)
+		<-done
+		own.Delete(cmd.Process.Pid)
+	}()
+	bucket := filepath.Join(dir, "s3", "~any", "data")
+	eventually(t, 20*time.Second, "the mount", func() (bool, string) {
+		_, err := os.Stat(bucket)
+		return err == nil, said.String()
+	})
+	big := filepath.Join(t.TempDir(), "big")
+	if err := os.WriteFile(big, bytes.Repeat([]byte("0123456789abcdef"), 20<<16), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ script, want string }{
+		{"cp " + big + " big && cmp big " + big + " && echo same", "same\n"},
+		{"(echo one; /bin/echo two; sh -c 'echo three') > lines; cat lines", "one\ntwo\nthree\n"},
+		{"mkdir d && cp lines d/l && ls d && rm -r d && ls", "l\nbig\nlines\n"},
+		{"mv lines moved && cat moved && ls", "one\ntwo\nthree\nbig\nmoved\n"},
+		{"tail -c 6 moved; head -c 4 big", "three\n0123"},
+		{"echo more >> moved 2>/dev/null || echo refused; cat moved", "refused\none\ntwo\nthree\n"},
+		{"dd if=/dev/zero of=big bs=1 seek=5 count=1 conv=notrunc 2>/dev/null || echo refused", "refused\n"},
+		{"cmp big " + big + " && echo same", "same\n"},
+	} {
+		cmd := exec.CommandContext(minute(t), "sh", "-c", c.script)
+		cmd.Dir = bucket
+		out, err := cmd.Output()
+		if string(out) != c.want {
+			t.Errorf("%s prints %q, %v; want %q", c.script, out, err, c.want)
 		}
 	}
 }

@@ -23,6 +23,7 @@ type handle struct {
 	local  *os.File // the file itself, when it is on this machine and only read
 	cached bool     // its reads and writes go through the page cache
 	passes bool     // it counts in node.backing
+	late   bool     // what is written is there when the file is closed (tree.CreateOpener)
 
 	err error // of a piece that did not arrive, not told yet; guarded by node.mu
 }
@@ -36,8 +37,10 @@ func (h *handle) takeErrLocked() error {
 
 // throughLocked says that nothing of h may be written behind: others put their
 // bytes at the end too, or read past this process, or the program waits for the
-// disk.
-func (h *handle) throughLocked() bool { return h.mode.Append || h.sync || h.node.backing != nil }
+// disk, or the server may refuse what is no plain writing on.
+func (h *handle) throughLocked() bool {
+	return h.mode.Append || h.sync || h.late || h.node.backing != nil
+}
 
 func (h *handle) takeErr() error {
 	h.node.mu.Lock()
@@ -123,6 +126,7 @@ func (s *server) opened(ctx context.Context, n *node, h *handle, a tree.Attr, ou
 		n.handles = make(map[*handle]struct{})
 	}
 	n.handles[h] = struct{}{}
+	h.late = h.mode.Write && a.Links == 0
 	keep := a.Version != 0 && a.Version == n.opened
 	n.opened = a.Version
 	forgotten := a.Version != n.told.Version
@@ -271,7 +275,11 @@ func (s *server) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	}
 	ctx, done := s.begin(cancel, long)
 	defer done()
-	return status(s.settled(ctx, h))
+	err := s.settled(ctx, h)
+	if err == nil && h.late { // close(2) tells whether it is there, release cannot
+		err = h.file.Sync(ctx)
+	}
+	return status(err)
 }
 
 func (s *server) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {

@@ -67,7 +67,7 @@ type Config struct {
 	Store func(ctx context.Context, realm string) (Store, error)
 
 	Requests int   // of a realm at its store at once; default 64
-	Streams  int   // of a realm that read ahead; default 128
+	Streams  int   // of a realm that read ahead; default 32
 	Handles  int   // files that a realm has open; default 4,096
 	Unsent   int64 // bytes that a realm has written and the store not taken; default 256 MiB
 	Part     int64 // bytes of a part of an upload; default 8 MiB, S3 takes 5 MiB and more
@@ -87,7 +87,7 @@ func def[T int | int64 | time.Duration](p *T, v T) {
 
 func (c *Config) defaults() {
 	def(&c.Requests, 64)
-	def(&c.Streams, 128)
+	def(&c.Streams, 32)
 	def(&c.Handles, 4096)
 	def(&c.Unsent, 256<<20)
 	def(&c.Part, 8<<20)

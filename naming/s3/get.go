@@ -126,7 +126,7 @@ func (f *file) begins(out *sdk.GetObjectOutput, off int64) error {
 
 // chunk is what a stream reads at once; so many are read ahead.
 const (
-	chunk  = 256 << 10
+	chunk  = 512 << 10
 	chunks = 4
 )
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"sigmaos/api"
@@ -107,6 +108,9 @@ func connect(st Store, t *http.Transport) *sdk.Client {
 		Retryer: retry.NewStandard(func(o *retry.StandardOptions) {
 			o.MaxAttempts, o.MaxBackoff = 3, 2*time.Second
 		}),
+	}
+	if !strings.HasPrefix(st.Endpoint, "http:") { // TLS, or a socket, keeps bodies whole: they need no digest in the signature
+		o.APIOptions = append(o.APIOptions, v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware)
 	}
 	switch {
 	case strings.HasPrefix(st.Endpoint, "unix:"):

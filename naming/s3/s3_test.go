@@ -5,7 +5,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -13,8 +15,10 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"sigmaos/api"
+	"sigmaos/naming/ninep"
 	"sigmaos/naming/s3"
 	"sigmaos/naming/s3/s3test"
 	"sigmaos/naming/tree"
@@ -323,6 +327,23 @@ func TestOwnServerComesBack(t *testing.T) {
 	}
 }
 
+// pair is two ends of a socket.
+func pair(t testing.TB) (a, b net.Conn) {
+	t.Helper()
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if a, err = net.Dial("unix", l.Addr().String()); err == nil {
+		b, err = l.Accept()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, b
+}
+
 // Issue 6: one stream has 0.8 of the throughput of the SDK used directly.
 func BenchmarkStream(b *testing.B) {
 	_, st := s3test.Start(b)
@@ -370,6 +391,53 @@ func BenchmarkStream(b *testing.B) {
 			h.Close()
 		}
 	})
+	ours, theirs := pair(b)
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		ninep.Serve(context.Background(), theirs, caller, s.FS(), ninep.Options{})
+	}()
+	cl, err := ninep.NewClient(context.Background(), ours)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { cl.Close(); <-served })
+	root, _, err := cl.Attach(context.Background(), fmt.Sprintf("bucket-%d", buckets.Load()), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("read behind the wire", func(b *testing.B) {
+		b.SetBytes(size)
+		for range b.N {
+			h, _, err := root.Open(context.Background(), tree.OpenMode{Read: true}, "f")
+			if err != nil {
+				b.Fatal(err)
+			}
+			for off := int64(0); off < size; off += int64(len(buf)) {
+				if n, err := h.ReadAt(context.Background(), buf, off); n != len(buf) {
+					b.Fatal(err)
+				}
+			}
+			h.Close()
+		}
+	})
+	b.Run("write behind the wire", func(b *testing.B) {
+		b.SetBytes(size)
+		for range b.N {
+			h, _, err := root.CreateOpen(context.Background(), tree.NewFile{Mode: tree.ModeFile}, tree.OpenMode{Write: true, Truncate: true}, "f")
+			if err != nil {
+				b.Fatal(err)
+			}
+			for off := int64(0); off < size; off += int64(len(buf)) {
+				if n, err := h.WriteAt(context.Background(), buf, off); n != len(buf) {
+					b.Fatal(err)
+				}
+			}
+			if err := h.Close(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 	c := s3.Connect(st)
 	name := aws.String(fmt.Sprintf("bucket-%d", buckets.Load()))
 	b.Run("read with the SDK", func(b *testing.B) {
@@ -391,6 +459,34 @@ func BenchmarkStream(b *testing.B) {
 		for range b.N {
 			_, err := c.PutObject(context.Background(), &sdk.PutObjectInput{Bucket: name, Key: aws.String("g"), Body: bytes.NewReader(data)})
 			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("write in parts with the SDK", func(b *testing.B) {
+		b.SetBytes(size)
+		part := make([]byte, 8<<20)
+		for range b.N {
+			up, err := c.CreateMultipartUpload(context.Background(), &sdk.CreateMultipartUploadInput{Bucket: name, Key: aws.String("h")})
+			if err != nil {
+				b.Fatal(err)
+			}
+			parts := make([]types.CompletedPart, size/len(part))
+			var wg sync.WaitGroup
+			for w := range 2 {
+				wg.Go(func() {
+					for i := w; i < len(parts); i += 2 {
+						out, err := c.UploadPart(context.Background(), &sdk.UploadPartInput{Bucket: name, Key: aws.String("h"), UploadId: up.UploadId, PartNumber: aws.Int32(int32(i + 1)), Body: bytes.NewReader(part)})
+						if err != nil {
+							b.Error(err)
+							return
+						}
+						parts[i] = types.CompletedPart{PartNumber: aws.Int32(int32(i + 1)), ETag: out.ETag}
+					}
+				})
+			}
+			wg.Wait()
+			if _, err := c.CompleteMultipartUpload(context.Background(), &sdk.CompleteMultipartUploadInput{Bucket: name, Key: aws.String("h"), UploadId: up.UploadId, MultipartUpload: &types.CompletedMultipartUpload{Parts: parts}}); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -3,6 +3,7 @@ package s3
 import (
 	"bytes"
 	"context"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -96,6 +97,29 @@ func (u *upload) part(n int32, data []byte) {
 		u.err = err
 	}
 }
+
+// copyOwn makes the object that is there, which has the etag, the first part.
+func (u *upload) copyOwn(ctx context.Context, etag string, size int64) error {
+	f := u.f
+	if size > maxCopy {
+		return api.E(api.Unsupported, "write", f.name(), "behind the %d bytes that were synced nothing more can be written: stores copy at most %d", size, int64(maxCopy))
+	}
+	return f.r.call(ctx, "write", f.bucket, f.name(), 9*f.r.s.cfg.Patience, func(ctx context.Context, c *sdk.Client, b *string) error {
+		out, err := c.UploadPartCopy(ctx, &sdk.UploadPartCopyInput{
+			Bucket: b, Key: aws.String(f.key), UploadId: u.id, PartNumber: aws.Int32(1),
+			CopySource: aws.String(url.PathEscape(*b + "/" + f.key)), CopySourceIfMatch: aws.String(etag),
+		})
+		if err != nil {
+			return err
+		}
+		u.n = 1
+		u.parts = append(u.parts, types.CompletedPart{ETag: out.CopyPartResult.ETag, PartNumber: aws.Int32(1)})
+		return nil
+	})
+}
+
+// maxCopy is S3's limit of what is copied into one part.
+const maxCopy = 5 << 30
 
 // finish sends the rest and makes the object. The upload is over then, whatever
 // came of it.

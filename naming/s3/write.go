@@ -59,7 +59,8 @@ type writer struct {
 	moved  chan struct{} // closed and replaced when size changes
 	begun  bool          // what is written replaces what was there
 	closed bool
-	done   bool  // the store has the object as written so far
+	done   bool  // the store has the object as written so far …
+	parts  bool  // … by an upload in parts; else buf still has all of it
 	failed error // of the upload: nothing more can be written
 	size   int64 // written so far
 	buf    []byte
@@ -99,12 +100,15 @@ func (w *writer) WriteAt(ctx context.Context, p []byte, off int64) (int, error) 
 	switch {
 	case off > maxParts*w.f.r.s.cfg.Part-int64(len(p)):
 		return 0, w.e(api.TooLarge, "write", "an object has at most %d bytes here: %d parts", maxParts*w.f.r.s.cfg.Part, maxParts)
-	case w.done:
-		return 0, w.e(api.Unsupported, "write", "it was synced, and so is whole; an object is written from beginning to end at once")
 	case w.old != nil && w.old.size > 0 && !w.begun:
 		return 0, w.e(api.Unsupported, "write", "objects are replaced whole: open it with truncation (O_TRUNC), and write all of it")
 	}
 	w.begun = true
+	if w.done && len(p) > 0 {
+		if err := w.resume(ctx); err != nil {
+			return 0, err
+		}
+	}
 	n := 0
 	for n < len(p) {
 		k, err := w.fill(ctx, p[n:])
@@ -262,7 +266,7 @@ func (w *writer) commit(ctx context.Context) error {
 		w.last, err = w.f.store(ctx, "write", w.buf, cond)
 	} else {
 		w.last, err = w.up.finish(ctx, w.buf, w.held, w.exclusive)
-		w.up, w.buf, w.held = nil, nil, 0
+		w.up, w.buf, w.held, w.parts = nil, nil, 0, true
 	}
 	if w.exclusive {
 		err = taken(err, "write", w.f.name())
@@ -272,12 +276,29 @@ func (w *writer) commit(ctx context.Context) error {
 		w.giveUp()
 		return err
 	}
-	w.done = true
-	w.giveUp() // the buffer
+	w.done, w.exclusive = true, false
 	w.last.size = w.size
 	w.f.mu.Lock()
 	w.f.seen = info{}
 	w.f.mu.Unlock()
+	return nil
+}
+
+// resume goes on behind what was made by Sync, as one object with it. A program
+// does not know that its file was closed by another that had it too. mu is held.
+func (w *writer) resume(ctx context.Context) error {
+	if w.parts {
+		up, err := w.f.begin(ctx)
+		if err != nil {
+			return err
+		}
+		if err := up.copyOwn(ctx, w.last.etag, w.size); err != nil {
+			up.abort()
+			return err
+		}
+		w.up = up
+	}
+	w.done = false
 	return nil
 }
 
@@ -341,7 +362,7 @@ func (w *writer) Attr(context.Context) (tree.Attr, error) {
 		i = w.last
 	}
 	a := w.f.r.attr(w.f.bucket, w.f.key, i)
-	if w.begun && !w.done {
+	if !w.done {
 		a.Links = 0
 	}
 	return a, nil

@@ -62,7 +62,7 @@ func run() error {
 		return fmt.Errorf("landlock: %w", err)
 	}
 	be, err := posix.New(s.Dir, meta.XattrMeta{}, posix.PosixOpts{
-		NewDirPerm: 0o700, NewFilePerm: 0o600, ValidateBucketNames: true, Concurrency: 256,
+		NewDirPerm: 0o700, NewFilePerm: 0o600, ValidateBucketNames: true, Concurrency: 256, CopyObjectThreshold: 5 << 30,
 	})
 	if err != nil {
 		return err

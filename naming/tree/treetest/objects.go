@@ -75,6 +75,28 @@ func testObjects(e *env) {
 	e.has(f, "")
 }
 
+// What was synced is there; what is written behind it makes one object with it.
+func testObjectsSynced(e *env) {
+	for _, size := range []int{5, 17 << 20} {
+		text := strings.Repeat("0123456789abcdef", size/16+1)[:size]
+		_, h := e.createOpen("f", false)
+		e.ok(h.Sync(e.ctx), "Sync of nothing")
+		want := ""
+		for range 3 {
+			for off := 0; off < len(text); off += 1 << 20 {
+				e.write(h, int64(len(want)+off), text[off:min(len(text), off+1<<20)])
+			}
+			want += text
+			e.ok(h.Sync(e.ctx), "Sync")
+			e.has(e.walk(e.bob, "f"), want)
+		}
+		e.write(h, int64(len(want)), "end")
+		e.ok(h.Close(), "Close")
+		e.has(e.walk(e.bob, "f"), want+"end")
+		e.ok(e.alice.Remove(e.ctx, "f", false), "Remove")
+	}
+}
+
 // What was not closed never was.
 func testObjectsAbandoned(e *env) {
 	for _, size := range []int{3, 17 << 20} {

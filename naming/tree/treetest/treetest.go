@@ -100,6 +100,7 @@ func Run(t *testing.T, cfg Config, fresh func(t *testing.T) tree.FS) {
 		{"Get", cfg.Versions, testGet},
 		{"PutIsWhole", !cfg.Foreign, testPutIsWhole},
 		{"Objects", cfg.Objects, testObjects},
+		{"ObjectsSynced", cfg.Objects, testObjectsSynced},
 		{"ObjectsAbandoned", cfg.Objects, testObjectsAbandoned},
 		{"ObjectsLists", cfg.Objects, testObjectsLists},
 	} {
