@@ -30,7 +30,10 @@ type Realm struct {
 
 // Quota bounds a realm; zero means the default of the cluster.
 type Quota struct {
-	Procs int `json:"procs,omitempty"` // queued and running together
+	Procs   int   `json:"procs,omitempty"`   // queued and running together
+	Memory  int64 `json:"memory,omitempty"`  // bytes of their limits
+	MCPU    int64 `json:"mcpu,omitempty"`    // reserved by LC procs; 1000 is a core
+	Scratch int64 `json:"scratch,omitempty"` // bytes of /ux on each node
 }
 
 // Caller is who a request came from.

@@ -44,11 +44,34 @@ func (a *app) realm() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return usage("say which: create, ls, rm, token, set-s3 or set-db")
 		}}
-	var quota int
-	create := &cobra.Command{Use: "create NAME", Short: "Make a realm", Args: cobra.ExactArgs(1), Example: "  sigmactl realm create shop --procs 500"}
-	create.Flags().IntVar(&quota, "procs", 0, "procs it may have, queued and running; 0 is no bound of its own")
+	var quota api.Quota
+	var memory, scratch string
+	var cores float64
+	create := &cobra.Command{Use: "create NAME", Short: "Make a realm", Args: cobra.ExactArgs(1), Example: "  sigmactl realm create shop --procs 500 --memory 8GiB --cores 4"}
+	create.Flags().IntVar(&quota.Procs, "procs", 0, "procs it may have, queued and running; 0 is no bound of its own")
+	create.Flags().StringVar(&memory, "memory", "", "bytes that their limits may be in sum, also as 8GiB (default: no bound of its own)")
+	create.Flags().Float64Var(&cores, "cores", 0, "cores that its latency-critical procs may reserve; 0 is no bound of its own")
+	create.Flags().StringVar(&scratch, "scratch", "", "bytes it may have in /ux on each node, also as 8GiB (default: 16GiB)")
+	create.PreRunE = func(*cobra.Command, []string) (err error) {
+		for _, f := range []struct {
+			name, text string
+			v          *int64
+		}{{"memory", memory, &quota.Memory}, {"scratch", scratch, &quota.Scratch}} {
+			if f.text == "" {
+				continue
+			}
+			if *f.v, err = parseSize(f.text); err != nil {
+				return usage("--%s %q: want a whole number of bytes above 0, or one with KiB, MiB or GiB", f.name, f.text)
+			}
+		}
+		if cores < 0 || cores > api.MaxMCPU/1000 || cores != cores {
+			return usage("--cores %v: want 0 to %d", cores, api.MaxMCPU/1000)
+		}
+		quota.MCPU = int64(cores * 1000)
+		return nil
+	}
 	create.RunE = a.anyRealm(func(ctx context.Context, c *admin.Client, args []string) error {
-		r, err := c.CreateRealm(ctx, api.Realm{Name: args[0], Quota: api.Quota{Procs: quota}})
+		r, err := c.CreateRealm(ctx, api.Realm{Name: args[0], Quota: quota})
 		if err != nil {
 			return err
 		}
@@ -65,9 +88,17 @@ func (a *app) realm() *cobra.Command {
 		}
 		return a.print(list, func(w io.Writer) error {
 			tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(tw, "NAME\tID\tAGE\tPROCS")
+			fmt.Fprintln(tw, "NAME\tID\tAGE\tPROCS\tMEMORY\tCORES\tSCRATCH")
+			bound := func(set bool, text string) string {
+				if !set {
+					return "-"
+				}
+				return text
+			}
 			for _, r := range list {
-				fmt.Fprintf(tw, "%s\t%s\t%s\t%d\n", r.Name, r.ID, age(time.Since(r.Created)), r.Quota.Procs)
+				q := r.Quota
+				fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Name, r.ID, age(time.Since(r.Created)), bound(q.Procs > 0, fmt.Sprint(q.Procs)),
+					bound(q.Memory > 0, sizeText(q.Memory)), bound(q.MCPU > 0, fmt.Sprintf("%.4g", float64(q.MCPU)/1000)), bound(q.Scratch > 0, sizeText(q.Scratch)))
 			}
 			return tw.Flush()
 		})

@@ -10,6 +10,7 @@ import (
 	"sigmaos/api"
 	"sigmaos/naming/ninep"
 	"sigmaos/naming/tree"
+	"sigmaos/naming/ux"
 	"sigmaos/net/control"
 	"sigmaos/net/fdpass"
 )
@@ -82,6 +83,11 @@ func (s *System) publishLinks(ctx context.Context) {
 			if l != nil {
 				l.close()
 				delete(have, r.ID)
+			}
+			if q := r.Quota.Scratch; q > 0 {
+				if err := s.ux.SetQuota(r.ID, ux.Quota{Bytes: q}); err != nil {
+					s.Log.Warn("a realm's quota of scratch", "realm", r.Name, "err", err)
+				}
 			}
 			n, err := s.linkNode(ctx, r.ID)
 			if err != nil {

@@ -8,14 +8,15 @@ import (
 	"time"
 
 	"sigmaos/api"
+	"sigmaos/sched/quota"
 )
 
 // realm is what this node knows of a tenant's procs. Schedd.mu guards it.
 type realm struct {
 	rec     api.Realm
 	procs   map[api.ProcID]*proc
-	ended   []*proc // oldest first; what expireLocked forgets
-	live    int     // queued and running
+	ended   []*proc   // oldest first; what expireLocked forgets
+	use     quota.Use // queued and running
 	closing bool
 	waits   atomic.Int64 // under way, of the realm's callers for its procs; see enter
 }

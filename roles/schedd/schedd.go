@@ -37,6 +37,7 @@ import (
 	"sigmaos/runtime/slot"
 	"sigmaos/sched/be"
 	"sigmaos/sched/node"
+	"sigmaos/sched/quota"
 )
 
 // Realms is the table of tenants.
@@ -242,8 +243,8 @@ func (s *Schedd) admitLocked(c api.Caller, p *proc) error {
 	if r.closing {
 		return api.E(api.NotFound, "spawn", p.desc.Program, "the realm is being removed")
 	}
-	if q := r.rec.Quota.Procs; q > 0 && r.live >= q {
-		return api.E(api.Busy, "spawn", p.desc.Program, "the realm has its %d procs; wait for some to end", q)
+	if err := quota.Admit(r.rec.Quota, r.use, p.desc); err != nil {
+		return err
 	}
 	p.realm = r
 	// An empty machine of this size says whether it can ever run.
@@ -257,7 +258,7 @@ func (s *Schedd) admitLocked(c api.Caller, p *proc) error {
 	}
 	p.log = s.cfg.Logs.Proc(c.Realm, string(p.id))
 	r.procs[p.id] = p
-	r.live++
+	r.use = r.use.Add(quota.Of(p.desc))
 	s.total.Spawned++
 	s.total.Queued++
 	return nil
@@ -500,7 +501,7 @@ func (s *Schedd) finish(p *proc, st api.Status) {
 	}
 	s.total.Ended++
 	s.total.Ends[st.State]++
-	p.realm.live--
+	p.realm.use = p.realm.use.Sub(quota.Of(p.desc))
 	p.realm.ended = append(p.realm.ended, p)
 	p.realm.expireLocked(s.cfg.KeepCount, time.Time{})
 	close(p.done)
