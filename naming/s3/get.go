@@ -71,11 +71,10 @@ func (f *file) ranged(ctx context.Context, p []byte, off int64, etag string) (n 
 			if err != nil {
 				return err
 			}
-			if err = f.begins(out, off+int64(n)); err != nil {
+			if err = f.begins(out, off+int64(n), etag); err != nil {
 				return err
 			}
-			var k int
-			k, err = io.ReadFull(out.Body, p[n:])
+			k, _ := io.ReadFull(out.Body, p[n:]) // what is missing is asked for again
 			out.Body.Close()
 			n += k
 			if ctx.Err() != nil {
@@ -110,9 +109,14 @@ func (f *file) rangeOf(bucket *string, etag string, off, end int64) *sdk.GetObje
 	return in
 }
 
-// begins checks that an answer begins where it was asked to: a server that does
-// not know ranges sends all.
-func (f *file) begins(out *sdk.GetObjectOutput, off int64) error {
+// begins checks that an answer begins where it was asked to, in the version that
+// was asked for: a server that does not know ranges sends all, one that does not
+// know conditions sends another.
+func (f *file) begins(out *sdk.GetObjectOutput, off int64, etag string) error {
+	if got := aws.ToString(out.ETag); etag != "" && got != "" && got != etag {
+		out.Body.Close()
+		return api.E(api.Conflict, "read", f.name(), "it is another version")
+	}
 	var at, end, size int64
 	if _, err := fmt.Sscanf(aws.ToString(out.ContentRange), "bytes %d-%d/%d", &at, &end, &size); err == nil && at == off {
 		return nil
@@ -166,8 +170,8 @@ func (f *file) stream(ctx context.Context, off int64, etag string) (*stream, err
 		}
 		return nil, f.replaced(f.r.fail(ctx, "read", f.name(), err))
 	}
-	if err := f.begins(out, off); err != nil {
-		return nil, err
+	if err := f.begins(out, off, etag); err != nil {
+		return nil, f.replaced(err)
 	}
 	ok = true
 	s := &stream{at: off, in: make(chan []byte, chunks), free: make(chan []byte, chunks+2), stop: stop, done: make(chan struct{})}

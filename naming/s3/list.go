@@ -135,11 +135,11 @@ func merge(out, got []entry) []entry {
 
 // keys asks for one page of the store: entries with names behind after, the last
 // key that was seen, without the prefix, and where the next page begins.
-func (f *file) keys(ctx context.Context, after string, token *string, max int) (out []entry, last string, next *string, err error) {
+func (f *file) keys(ctx context.Context, after string, token *string, most int) (out []entry, last string, next *string, err error) {
 	prefix := f.prefix()
 	in := &sdk.ListObjectsV2Input{
 		Prefix: aws.String(prefix), Delimiter: aws.String("/"), EncodingType: types.EncodingTypeUrl,
-		ContinuationToken: token, MaxKeys: aws.Int32(int32(min(1000, max+2))),
+		ContinuationToken: token, MaxKeys: aws.Int32(int32(min(1000, most+2))),
 	}
 	if token == nil && after != "" {
 		in.StartAfter = aws.String(prefix + after)
@@ -167,7 +167,7 @@ func (f *file) keys(ctx context.Context, after string, token *string, max int) (
 		}
 		out, last = out[:0], ""
 		add := func(key string, i info) {
-			last = max2(last, key)
+			last = max(last, key)
 			name := strings.TrimSuffix(key, "/")
 			if name > after && tree.CheckName("readdir", name) == nil {
 				i.at = at
@@ -175,7 +175,11 @@ func (f *file) keys(ctx context.Context, after string, token *string, max int) (
 			}
 		}
 		for _, o := range got.Contents {
-			if k := decode(o.Key); k != "" && !strings.HasSuffix(k, "/") {
+			switch k := decode(o.Key); {
+			case k == "": // the directory's own mark
+			case strings.HasSuffix(k, "/"): // some stores do not fold the mark of an empty one
+				add(k, info{dir: true})
+			default:
 				add(k, info{size: aws.ToInt64(o.Size), etag: aws.ToString(o.ETag), modified: aws.ToTime(o.LastModified)})
 			}
 		}
@@ -185,13 +189,6 @@ func (f *file) keys(ctx context.Context, after string, token *string, max int) (
 		return nil
 	})
 	return out, last, next, err
-}
-
-func max2(a, b string) string {
-	if a > b {
-		return a
-	}
-	return b
 }
 
 // due finds the directories whose names are before last and whose keys are behind

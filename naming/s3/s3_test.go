@@ -162,7 +162,7 @@ func TestBadKeys(t *testing.T) {
 
 // Issue 6: 10,000 keys, listed in pages of any size, each once; concurrent writers.
 func TestTenThousandKeys(t *testing.T) {
-	n := 2000
+	n := 1100
 	if os.Getenv("SIGMA_LONG") != "" {
 		n = 10_000
 	}
