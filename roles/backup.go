@@ -119,6 +119,7 @@ func (s *System) restoreEnd(ctx context.Context, r api.RestoreRequest) (api.Back
 	}
 	info, err := named.Restore(ctx, s.etcd, f)
 	if err == nil {
+		s.event("", api.Event{Kind: api.EventRestored, User: "operator", Detail: "cluster " + info.Cluster})
 		s.Log.Info("restored", "cluster", info.Cluster, "of", info.Time, "keys", info.Keys)
 	}
 	return api.BackupInfo(info), err

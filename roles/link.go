@@ -28,6 +28,7 @@ func (s *System) link(undo *undoStack) error {
 	server.Handle(methodSign, s.sign)
 	s.serveLeader(server)
 	s.servePeers(server)
+	server.Handle(methodEvents, s.serveEvents)
 	server.Handle(methodEndpoints, s.serveEndpoints)
 	links, err := peers.Start(peers.Config{Port: s.Port, Directory: s.Gossip, Server: server, Options: opts, Logger: s.Log.With("role", "links")})
 	if err != nil {

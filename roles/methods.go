@@ -24,6 +24,9 @@ func (s *System) methods() map[string]schedd.Method {
 		api.MNodes: {Operator: true, Run: decoded(func(context.Context, api.Caller, struct{}) (any, error) {
 			return s.nodes(), nil
 		})},
+		api.MEvents: {Run: decoded(func(ctx context.Context, c api.Caller, q api.EventQuery) (any, error) {
+			return s.readEvents(ctx, c, q)
+		})},
 		api.MBackup: {Operator: true, Stream: func(ctx context.Context, _ api.Caller, _ wire.Call, send func(any, []byte) error) (any, error) {
 			return s.backup(ctx, send)
 		}},

@@ -96,7 +96,7 @@ func startNode(ctx context.Context, s *System) (_ func(context.Context) error, e
 	d, err := schedd.New(schedd.Config{
 		Info: s.Info, NodeNum: s.nodeNum, Boot: s.boot, Pool: pool, Cgroups: tree, Logs: out, Store: store, Realms: s.Realms,
 		Capacity: node.New(s.Config.MCPU, s.Config.Memory), Queue: be.New(maxQueued), Logger: log,
-		Endpoints: s.Proxy, Methods: s.methods(), DropNames: s.dropNames, ListEndpoints: s.listEndpoints,
+		Event: s.event, Endpoints: s.Proxy, Methods: s.methods(), DropNames: s.dropNames, ListEndpoints: s.listEndpoints,
 	})
 	if err != nil {
 		return nil, err

@@ -18,7 +18,7 @@ func startProxy(_ context.Context, s *System) (func(context.Context) error, erro
 		Node: s.nodeNum, Name: s.Config.Node, Boot: s.boot,
 		External: dialproxy.External{Denied: denied, Allowed: allowed, Own: s.addresses},
 		Locate:   map[string]dialproxy.Locator{namedService: s.locateNamed},
-		Resolve:  s.resolvePath, Ended: s.procEnded,
+		Resolve:  s.resolvePath, Ended: s.procEnded, Outside: s.dialledOutside,
 		Logger: s.Log.With("role", "proxy"),
 	}
 	if s.Gossip != nil {

@@ -97,6 +97,7 @@ func (s *System) removeNode(ctx context.Context, name string) (api.NodeRemoved, 
 	if out.Number, err = named.RemoveNode(ctx, s.etcd, name); err != nil {
 		return out, err
 	}
+	s.event("", api.Event{Kind: api.EventRemoved, User: "operator", Detail: "node " + name})
 	s.Log.Info("node removed", "node", name, "number", out.Number)
 	for end := time.Now().Add(removeWait); time.Now().Before(end) && ctx.Err() == nil; {
 		members, err := named.Members(ctx, s.etcd)

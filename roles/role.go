@@ -32,6 +32,7 @@ import (
 	"sigmaos/roles/config"
 	"sigmaos/roles/lock"
 	"sigmaos/roles/schedd"
+	"sigmaos/runtime/events"
 )
 
 // Role is one thing that a node can be willing to do.
@@ -45,12 +46,13 @@ type Role struct {
 }
 
 // Table lists every role. Those without a name of their own in --roles
-// (cluster, realms, proxy, initd, operator, gateway, metrics) come with every node.
+// (cluster, realms, events, proxy, initd, operator, gateway, metrics) come with every node.
 var Table = []Role{
 	{Name: "cluster", Doc: "membership: keys, certificates, the other nodes; etcd", Start: startCluster},
 	{Name: "named", Doc: "may host an etcd peer with the cluster's and the realms' records, and serves realms' roots", Needs: []string{"cluster"}, Start: startVoters},
 	{Name: "realms", Doc: "follows the table of tenants", Needs: []string{"cluster"}, Start: startRealms},
-	{Name: "proxy", Doc: "connects procs", Needs: []string{"realms"}, Start: startProxy},
+	{Name: "events", Doc: "keeps what happened on this node", Needs: []string{"realms"}, Start: startEvents},
+	{Name: "proxy", Doc: "connects procs", Needs: []string{"events"}, Start: startProxy},
 	{Name: "names", Doc: "serves the realms' roots that it leads, and scratch", Needs: []string{"proxy"}, Start: startNames},
 	{Name: "node", Doc: "starts procs: slots, binfs, logs", Needs: []string{"proxy", "names"}, Start: startNode},
 	{Name: "s3", Doc: "serves the realms' buckets in object stores", Needs: []string{"proxy", "names"}, Start: startS3},
@@ -97,6 +99,7 @@ type System struct {
 	removed   removedNodes
 	failed    chan error
 	inits     initState
+	events    *events.Log
 	restore   restoring
 	record    named.Cluster // as of followKeys, which alone reads it after the start
 	clusterID string

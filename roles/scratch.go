@@ -245,6 +245,7 @@ func (s *System) realmGone(ctx context.Context, realm string) {
 	if err := s.dropBuckets(realm); err != nil {
 		s.Log.Warn("buckets of a removed realm", "realm", realm, "err", err)
 	}
+	s.events.Drop(realm)
 	if err := s.ux.RemoveRealm(ctx, realm); err != nil {
 		s.Log.Warn("scratch of a removed realm", "realm", realm, "err", err)
 	}

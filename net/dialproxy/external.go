@@ -169,6 +169,9 @@ func (p *Proxy) dialExternal(ctx context.Context, c api.Caller, target string, p
 		if rerr != nil {
 			return none, outOf(rerr)
 		}
+		if p.cfg.Outside != nil {
+			p.cfg.Outside(c, target, remote)
+		}
 		return control.Passed{FD: fd, Peer: api.Peer{Realm: c.Realm, Address: remote}}, nil
 	}
 	return none, err

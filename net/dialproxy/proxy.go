@@ -51,6 +51,8 @@ type Config struct {
 	Resolve func(ctx context.Context, c api.Caller, path string) (api.Target, error)
 	// Ended is told of the end of a proc that has used a service; nil is nobody.
 	Ended func(realm string, proc api.ProcID)
+	// Outside is told of a connection that was made with the world outside.
+	Outside func(c api.Caller, target, address string)
 	// Priority of a socket by the class of the proc that sends on it; 0 leaves it.
 	Priority [2]int // api.BE, api.LC
 	Logger   *slog.Logger

@@ -51,8 +51,13 @@ var methods = map[string]method{
 		}
 		return i, nil
 	})},
-	api.MRealmCreate: {operator: true, run: of(func(s *Schedd, ctx context.Context, _ api.Caller, r api.Realm) (any, error) {
-		return s.cfg.Realms.Create(ctx, r)
+	api.MRealmCreate: {operator: true, run: of(func(s *Schedd, ctx context.Context, c api.Caller, r api.Realm) (any, error) {
+		r, err := s.cfg.Realms.Create(ctx, r)
+		if err == nil {
+			c.Realm = r.ID
+			s.tell(c, api.Event{Kind: api.EventCreated, Detail: "realm " + r.Name})
+		}
+		return r, err
 	})},
 	api.MRealmList: {operator: true, run: of(func(s *Schedd, _ context.Context, _ api.Caller, _ struct{}) (any, error) {
 		return s.cfg.Realms.List(), nil
@@ -153,6 +158,9 @@ func (s *Schedd) RemoveRealm(ctx context.Context, name string) error {
 	// again.
 	if err := s.cfg.DropNames(ctx, rec.ID); err != nil {
 		s.log.Warn("names of a removed realm stay in etcd", "realm", rec.ID, "err", err)
+	}
+	if s.cfg.Event != nil {
+		s.cfg.Event("", api.Event{Kind: api.EventRemoved, User: "operator", Detail: "realm " + name})
 	}
 	s.log.Info("realm removed", "realm", strings.TrimSpace(name))
 	return nil

@@ -64,6 +64,9 @@ type Config struct {
 	Queue    *be.Queue
 	Logger   *slog.Logger
 	Observe  Observer // may be nil
+	// Event is told what happens in a realm, for the event log; it must not wait.
+	// nil is nobody.
+	Event func(realm string, e api.Event)
 	// ListEndpoints lists a realm's endpoints on all nodes.
 	ListEndpoints func(ctx context.Context, realm string) ([]api.EndpointInfo, error)
 	// DropNames removes a realm's name space and this node's scratch of it.
@@ -222,8 +225,21 @@ func (s *Schedd) SpawnAs(c api.Caller, d *api.ProcDesc, id api.ProcID) (api.Proc
 		return "", err
 	}
 	s.mu.Unlock()
+	s.tell(c, api.Event{Kind: api.EventSpawned, Proc: p.id, Detail: prog.Name})
 	s.dispatch()
 	return p.id, nil
+}
+
+// tell has an event of the caller's realm noted.
+func (s *Schedd) tell(c api.Caller, e api.Event) {
+	if s.cfg.Event == nil {
+		return
+	}
+	e.By, e.User = c.Proc, c.User
+	if c.Operator && e.User == "" {
+		e.User = "operator"
+	}
+	s.cfg.Event(c.Realm, e)
 }
 
 // admitLocked enters p into the table and a queue.
@@ -506,6 +522,9 @@ func (s *Schedd) finish(p *proc, st api.Status) {
 	p.realm.expireLocked(s.cfg.KeepCount, time.Time{})
 	close(p.done)
 	s.mu.Unlock()
+	if s.cfg.Event != nil {
+		s.cfg.Event(p.realm.rec.ID, api.Event{Kind: api.EventEnded, Proc: p.id, User: p.caller.User, Detail: st.String()})
+	}
 	p.log.Close()
 	if s.cfg.Observe != nil {
 		s.cfg.Observe.Ended(p.info(s.cfg.Info.Node))

@@ -202,6 +202,7 @@ func (s *Schedd) Kill(c api.Caller, t wire.Target) error {
 			by = "killed by the operator"
 		}
 	}
+	s.tell(c, api.Event{Kind: api.EventKilled, Proc: p.id, Detail: by})
 	if grace > 0 && s.ask(p, by, grace) {
 		return nil
 	}
