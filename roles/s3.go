@@ -68,12 +68,15 @@ func startS3(ctx context.Context, s *System) (_ func(context.Context) error, err
 	if o.owner.Node == s.Config.Node {
 		o.own = local.New(local.Config{
 			Binary: s.s3Binary(), Dir: o.ownDir, RunDir: filepath.Join(s.Config.RunDir, "s3"),
-			Access: o.owner.Access, Secret: o.owner.Secret, Logger: log,
+			Access: o.owner.Access, Secret: o.owner.Secret, Quota: s.Config.S3Bytes, Logger: log,
 		})
 		undo.add(o.own.Close)
 		o.removeStray(s)
 	}
-	o.server = s3.New(s3.Config{Store: func(ctx context.Context, realm string) (s3.Store, error) { return s.storeOf(ctx, o, realm) }, Logger: log})
+	o.server = s3.New(s3.Config{
+		Store: func(ctx context.Context, realm string) (s3.Store, error) { return s.storeOf(ctx, o, realm) },
+		Room:  o.room, Logger: log,
+	})
 	undo.add(o.server.Close)
 	s.objects.Store(o)
 	s.Proxy.Serve(s3Service, s.serveS3)
@@ -186,6 +189,14 @@ func (s *System) storeOf(ctx context.Context, o *objects, realm string) (s3.Stor
 		return st, err
 	}
 	return st, api.E(api.Unsupported, "s3", "", "the realm has no object store, and the cluster brings none: an operator sets one with sigmactl realm set-s3")
+}
+
+// room bounds what realms keep in the cluster's own store.
+func (o *objects) room(_ context.Context, realm string, n int64) error {
+	if _, set, _ := o.configured(realm); set || o.own == nil {
+		return nil
+	}
+	return o.own.Room(realm+"-", n)
 }
 
 // configured is the store that an operator has set for a realm.

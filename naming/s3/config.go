@@ -66,6 +66,10 @@ type Config struct {
 	// must be quick.
 	Store func(ctx context.Context, realm string) (Store, error)
 
+	// Room says whether a realm may write so many bytes more; it is asked before
+	// they are sent. nil: the store itself says so.
+	Room func(ctx context.Context, realm string, bytes int64) error
+
 	Requests int   // of a realm at its store at once; default 64
 	Streams  int   // of a realm that read ahead; default 32
 	Handles  int   // files that a realm has open; default 4,096

@@ -151,6 +151,9 @@ const writeMark = "sigma-write"
 // store puts a whole object.
 func (f *file) store(ctx context.Context, op string, data []byte, cond condition, id ...string) (info, error) {
 	i := info{size: int64(len(data)), modified: time.Now()}
+	if err := f.r.room(ctx, len(data)); err != nil {
+		return i, err
+	}
 	err := f.r.call(ctx, op, f.bucket, f.name(), f.r.patience(len(data)), func(ctx context.Context, c *sdk.Client, b *string) error {
 		in := &sdk.PutObjectInput{Bucket: b, Key: aws.String(f.key), Body: bytes.NewReader(data), ContentLength: aws.Int64(int64(len(data)))}
 		if cond != nil {
@@ -168,6 +171,14 @@ func (f *file) store(ctx context.Context, op string, data []byte, cond condition
 	f.r.changed(f.bucket, f.key)
 	i.at, i.change = time.Now(), f.r.change(f.bucket, f.key).Load()
 	return i, err
+}
+
+// room says whether the realm may write so much more.
+func (r *realm) room(ctx context.Context, n int) error {
+	if r.s.cfg.Room == nil || n == 0 {
+		return nil
+	}
+	return r.s.cfg.Room(ctx, r.id, int64(n))
 }
 
 // patience is the time for a request with a body: a MiB a second at least.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -491,4 +492,30 @@ func BenchmarkStream(b *testing.B) {
 			}
 		}
 	})
+}
+
+// A realm that may write no more is told so, and nothing comes of the write.
+func TestNoRoom(t *testing.T) {
+	_, st := s3test.Start(t)
+	var left atomic.Int64
+	s := serve(t, st, s3.Config{Part: 5 << 20, Room: func(_ context.Context, realm string, n int64) error {
+		if left.Add(-n) < 0 {
+			return api.E(api.Busy, "write", "", "realm %s is full", realm)
+		}
+		return nil
+	}})
+	dir := bucket(t, s)
+	left.Store(100)
+	put(t, dir, "small", "fits")
+	_, err := dir.Put(t.Context(), "large", tree.Put{NewFile: tree.NewFile{Mode: tree.ModeFile}, Create: true, Data: make([]byte, 101)})
+	kindIs(t, "Put of more than there is room for", err, api.Busy)
+	left.Store(7 << 20)
+	_, h, err := dir.(tree.CreateOpener).CreateOpen(t.Context(), "streamed", tree.NewFile{Mode: tree.ModeFile}, tree.OpenMode{Write: true})
+	for off := int64(0); off < 12<<20 && err == nil; off += 1 << 20 {
+		_, err = h.WriteAt(t.Context(), make([]byte, 1<<20), off)
+	}
+	kindIs(t, "Close of more than there is room for", h.Close(), api.Busy)
+	if got := list(t, dir, 10); len(got) != 1 {
+		t.Errorf("there are %q, want what fitted alone", got)
+	}
 }

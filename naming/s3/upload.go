@@ -80,7 +80,22 @@ func (u *upload) send(ctx context.Context, data []byte, held int64) error {
 func (u *upload) part(n int32, data []byte) {
 	f := u.f
 	var etag *string
-	err := f.r.call(u.ctx, "write", f.bucket, f.name(), 3*f.r.patience(len(data)), func(ctx context.Context, c *sdk.Client, b *string) error {
+	err := f.r.room(u.ctx, len(data))
+	if err == nil {
+		etag, err = u.sendPart(n, data)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if err == nil {
+		u.parts = append(u.parts, types.CompletedPart{ETag: etag, PartNumber: aws.Int32(n)})
+	} else if u.err == nil {
+		u.err = err
+	}
+}
+
+func (u *upload) sendPart(n int32, data []byte) (etag *string, err error) {
+	f := u.f
+	err = f.r.call(u.ctx, "write", f.bucket, f.name(), 3*f.r.patience(len(data)), func(ctx context.Context, c *sdk.Client, b *string) error {
 		out, err := c.UploadPart(ctx, &sdk.UploadPartInput{
 			Bucket: b, Key: aws.String(f.key), UploadId: u.id, PartNumber: aws.Int32(n), Body: bytes.NewReader(data), ContentLength: aws.Int64(int64(len(data))),
 		})
@@ -89,13 +104,7 @@ func (u *upload) part(n int32, data []byte) {
 		}
 		return err
 	})
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if err == nil {
-		u.parts = append(u.parts, types.CompletedPart{ETag: etag, PartNumber: aws.Int32(n)})
-	} else if u.err == nil {
-		u.err = err
-	}
+	return etag, err
 }
 
 // copyOwn makes the object that is there, which has the etag, the first part.

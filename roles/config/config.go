@@ -48,6 +48,7 @@ type Config struct {
 	LogBytes   int64    `json:"log-bytes" help:"output kept of one realm, bytes"`
 	S3Dir      string   `json:"s3-dir" help:"where the S3 server that a fresh cluster brings keeps its buckets, on the first node with role s3 (default DATA-DIR/s3); \"off\": not on this node"`
 	S3Server   string   `json:"s3-server" help:"the program of that server (default: versitygw beside sigmad)"`
+	S3Bytes    int64    `json:"s3-bytes" help:"what one realm may keep in that server, bytes"`
 	DBBytes    int64    `json:"db-bytes" help:"size of one realm's SQLite database, bytes"`
 	Memory     int64    `json:"memory" help:"memory offered to procs, bytes (default: 90 % of what there is)"`
 	MCPU       int64    `json:"mcpu" help:"CPU offered to procs, 1000 is a core (default: all cores)"`
@@ -66,9 +67,9 @@ type Config struct {
 // Default is what sigmad starts from; Dev what sigmad dev does.
 func Default() Config {
 	return Config{
-		Name: "sigma", Roles: []string{"node", "named"}, Metrics: "127.0.0.1:9470", LogLevel: "info",
+		Name: "sigma", Roles: []string{"node", "named", "s3", "db"}, Metrics: "127.0.0.1:9470", LogLevel: "info",
 		LogRate: 8 << 20, LogBytes: 64 << 20, UIDBase: 1_900_000_000, UIDCount: 16384, CgroupRoot: "sigma",
-		MaxProcs: 1536, NoticeMS: 3000, ReplaceMS: 600_000, DBBytes: 1 << 30,
+		MaxProcs: 1536, NoticeMS: 3000, ReplaceMS: 600_000, S3Bytes: 16 << 30, DBBytes: 1 << 30,
 	}
 }
 
@@ -76,7 +77,6 @@ func Default() Config {
 func Dev() Config {
 	c := Default()
 	c.Name, c.Metrics, c.Gateway, c.LogLevel = "dev", "127.0.0.1:0", "127.0.0.1:0", "warn"
-	c.Roles = append(c.Roles, "s3", "db")
 	return c
 }
 
@@ -121,7 +121,7 @@ func (c Config) Level() slog.Level {
 }
 
 // sizes are the fields that take 64MiB and the like.
-var sizes = []string{"log-rate", "log-bytes", "memory", "db-bytes"}
+var sizes = []string{"log-rate", "log-bytes", "memory", "db-bytes", "s3-bytes"}
 
 // Bind adds a flag for every field and --config, and returns what reads them
 // all once the flags are parsed.
@@ -318,7 +318,7 @@ func (c Config) validate() error {
 	}{
 		{"uid-count", c.UIDCount, 1, 1 << 24}, {"log-rate", c.LogRate, 1 << 10, 1 << 40}, {"log-bytes", c.LogBytes, 4 << 20, 1 << 44},
 		{"memory", c.Memory, 16 << 20, 1 << 50}, {"mcpu", c.MCPU, 10, 1 << 24},
-		{"db-bytes", c.DBBytes, 1 << 20, 1 << 44},
+		{"db-bytes", c.DBBytes, 1 << 20, 1 << 44}, {"s3-bytes", c.S3Bytes, 1 << 20, 1 << 50},
 		{"notice-ms", c.NoticeMS, 200, 600_000}, {"replace-ms", c.ReplaceMS, 1000, 30 * 24 * 3_600_000},
 		{"slots-warm", int64(c.SlotsWarm), 1, 256}, {"max-procs", int64(c.MaxProcs), 1, 1 << 16},
 	} {

@@ -36,6 +36,7 @@ type Config struct {
 	Access string // the one key that it takes
 	Secret string
 
+	Quota  int64         // bytes of the buckets of one prefix; default 16 GiB
 	Idle   time.Duration // unused for so long it is ended; default 5 min
 	Start  time.Duration // it answers within that, or is broken; default 20 s
 	Logger *slog.Logger
@@ -51,6 +52,9 @@ type Server struct {
 	closed bool
 	used   time.Time
 	p      *process
+
+	room   sync.Mutex
+	usages map[string]*usage // by prefix
 }
 
 // process is one run.
@@ -62,6 +66,9 @@ type process struct {
 
 // New makes a Server; nothing is started yet. The caller closes it.
 func New(cfg Config) *Server {
+	if cfg.Quota == 0 {
+		cfg.Quota = 16 << 30
+	}
 	if cfg.Idle == 0 {
 		cfg.Idle = 5 * time.Minute
 	}
@@ -71,7 +78,7 @@ func New(cfg Config) *Server {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, stop: make(chan struct{})}
+	s := &Server{cfg: cfg, stop: make(chan struct{}), usages: make(map[string]*usage)}
 	s.wg.Go(s.endIdle)
 	return s
 }
@@ -118,6 +125,7 @@ func (s *Server) start() (_ *process, err error) {
 		}
 	}
 	os.Remove(s.socket())
+	s.removeStale()
 	settings, err := json.Marshal(map[string]string{
 		"dir": s.cfg.Dir, "socket": s.socket(), "region": region, "access": s.cfg.Access, "secret": s.cfg.Secret,
 	})
@@ -257,6 +265,9 @@ func (s *Server) RemoveAll(prefix string) error {
 	if len(prefix) < 3 {
 		return api.E(api.Invalid, "s3", prefix, "too short to be a realm's")
 	}
+	s.room.Lock()
+	delete(s.usages, prefix)
+	s.room.Unlock()
 	list, err := filepath.Glob(filepath.Join(s.cfg.Dir, prefix+"*"))
 	for _, d := range list {
 		if rerr := os.RemoveAll(d); err == nil {
