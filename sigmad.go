@@ -72,7 +72,7 @@ On one machine, to try it: sigmad dev`,
 		if err != nil {
 			return err
 		}
-		return serve(cfg, nil)
+		return serve(cfg, nil, nil)
 	}
 	root.AddCommand(devCommand())
 	root.SetArgs(args)
@@ -121,18 +121,21 @@ machine; node n2's socket is n2/sock in the run directory of the first.`,
 		}
 		if *nodes > 1 {
 			cfg = share(cfg, *nodes)
-			if cfg.Listen == "" {
-				cfg.Listen = "127.0.0.1:0"
-			}
 		}
-		return serve(cfg, func(ctx context.Context, s *roles.System, took time.Duration) (err error) {
+		d, err := planDev(cfg, *nodes)
+		if err != nil {
+			return err
+		}
+		if *nodes > 1 {
+			cfg = d.first()
+		}
+		return serve(cfg, d.start, func(ctx context.Context, s *roles.System, took time.Duration) (err error) {
+			defer func() { err = errors.Join(err, d.stop()) }()
 			if *nodes > 1 {
 				begin := time.Now()
-				d, derr := startDevNodes(ctx, s, *nodes)
-				if derr != nil {
-					return derr
+				if err := d.await(ctx, s); err != nil {
+					return err
 				}
-				defer func() { err = errors.Join(err, d.stop()) }()
 				took += time.Since(begin)
 			}
 			if len(args) > 0 {
@@ -157,8 +160,9 @@ func leaveCores() {
 	}
 }
 
-// serve starts the system, runs body or waits for a signal, and stops.
-func serve(cfg config.Config, body func(context.Context, *roles.System, time.Duration) error) error {
+// serve starts the system, runs body or waits for a signal, and stops. before runs
+// first and may stop all.
+func serve(cfg config.Config, before func(stop func()) (undo func() error, err error), body func(context.Context, *roles.System, time.Duration) error) error {
 	leaveCores()
 	begin := time.Now()
 	log := slog.New(tint.NewTextHandler(os.Stderr, &tint.Options{
@@ -167,6 +171,13 @@ func serve(cfg config.Config, body func(context.Context, *roles.System, time.Dur
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	followParent(stop)
+	if before != nil {
+		undo, err := before(stop)
+		if err != nil {
+			return err
+		}
+		defer undo()
+	}
 	if err := moveIn(cfg.RunDir); err != nil {
 		return err
 	}

@@ -67,6 +67,11 @@ func startCluster(ctx context.Context, s *System) (_ func(context.Context) error
 	if err := s.checkRemoved(ctx); err != nil {
 		return nil, err
 	}
+	if f, ok := s.readFirst(); ok {
+		if err := named.FirstNodes(ctx, s.etcd, f.Nodes); err != nil {
+			return nil, err
+		}
+	}
 	if s.nodeNum, s.boot, err = named.Boot(ctx, s.etcd, s.Config.Node); err != nil {
 		return nil, err
 	}
@@ -74,6 +79,7 @@ func startCluster(ctx context.Context, s *System) (_ func(context.Context) error
 		if err := s.certify(ctx); err != nil {
 			return nil, err
 		}
+		os.Remove(s.firstPath())
 	}
 	if s.tokens, err = realmtoken.NewKeys(s.record.TokenKeys...); err != nil {
 		return nil, err
@@ -143,15 +149,7 @@ func (s *System) sharedPath() string {
 }
 
 func (s *System) saveShared(k shared) error {
-	b, err := json.Marshal(k)
-	if err != nil {
-		return err
-	}
-	tmp := s.sharedPath() + ".tmp"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, s.sharedPath()); err != nil {
+	if err := k.write(s.Config.DataDir); err != nil {
 		return err
 	}
 	s.known.Store(&k)

@@ -34,9 +34,10 @@ func (s *System) etcdDir() string { return filepath.Join(s.Config.DataDir, "etcd
 // firstPeers is left for a node that starts as one of several peers of a new
 // cluster; it is of use until the peer has been started once.
 type firstPeers struct {
-	Members []string        `json:"members"`
-	Token   string          `json:"token"`
-	Record  json.RawMessage `json:"record"` // of the cluster: named.Cluster
+	Members []string          `json:"members"`
+	Token   string            `json:"token"`
+	Record  json.RawMessage   `json:"record"` // of the cluster: named.Cluster
+	Nodes   []named.FirstNode `json:"nodes"`
 }
 
 func (s *System) firstPath() string { return filepath.Join(s.Config.DataDir, "identity", "first.json") }

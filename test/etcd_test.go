@@ -214,3 +214,33 @@ func TestBootstrapIsForTheVeryFirstStart(t *testing.T) {
 	n.args = slices.DeleteFunc(n.args, func(a string) bool { return a == "--bootstrap" })
 	n.Start()
 }
+
+// sigmad dev --nodes 3 has three peers from the beginning, and again after a stop
+// or a kill of them all; alone it says what is missing.
+func TestDevClusterHasThreeEtcdPeers(t *testing.T) {
+	n := StartNode(t, "--nodes", "3")
+	check := func(when string) {
+		t.Helper()
+		n.awaitMembers(3)
+		list, err := n.etcdPeers()
+		if err != nil || len(list) != 3 || slices.ContainsFunc(list, func(p api.EtcdPeer) bool { return !p.Voter }) {
+			t.Errorf("%s: %+v, %v; want three voters", when, list, err)
+		}
+	}
+	check("at first")
+	if _, err := n.Client("default").Names().PutFile(minute(t), "/kept", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	n.Stop()
+	alone := *n
+	alone.args = slices.DeleteFunc(slices.Clone(n.args), func(a string) bool { return a == "--nodes" || a == "3" })
+	if e, code := alone.startAndFail(); code != 1 || !strings.Contains(e, "--nodes") {
+		t.Errorf("one of three alone: %d, %q", code, e)
+	}
+	n.Start()
+	check("after a stop")
+	eventually(t, 30*time.Second, "the file", func() (bool, string) {
+		b, _, err := n.Client("default").Names().GetFile(minute(t), "/kept")
+		return err == nil && string(b) == "x", fmt.Sprintf("%q, %v", b, err)
+	})
+}

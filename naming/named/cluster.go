@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strconv"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -93,9 +94,7 @@ func ClaimName(ctx context.Context, c *clientv3.Client, node string, key crypto.
 	if err != nil {
 		return api.E(api.Invalid, "join", node, "%v", err)
 	}
-	h := sha256.Sum256(der)
-	sum := hex.EncodeToString(h[:])
-	k := "/sigma/v1/node-keys/" + node
+	sum, k := keySum(der), "/sigma/v1/node-keys/"+node
 	r, err := c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(k), "=", 0)).
 		Then(clientv3.OpPut(k, sum)).Else(clientv3.OpGet(k)).Commit()
 	if err != nil {
@@ -103,6 +102,35 @@ func ClaimName(ctx context.Context, c *clientv3.Client, node string, key crypto.
 	}
 	if !r.Succeeded && string(r.Responses[0].GetResponseRange().Kvs[0].Value) != sum {
 		return api.E(api.Exists, "join", node, "another node has this name; choose one with --node, or remove that node first (sigmactl node rm %s)", node)
+	}
+	return nil
+}
+
+func keySum(der []byte) string {
+	h := sha256.Sum256(der)
+	return hex.EncodeToString(h[:])
+}
+
+// FirstNode is one of those that make a cluster together.
+type FirstNode struct {
+	Name   string `json:"name"`
+	Number uint16 `json:"number"`
+	Key    []byte `json:"key"` // public, DER
+}
+
+// FirstNodes gives the nodes of a new cluster the names and numbers of their
+// certificates; in a cluster that has numbered a node it does nothing.
+func FirstNodes(ctx context.Context, c *clientv3.Client, list []FirstNode) error {
+	ops := []clientv3.Op{}
+	for _, n := range list {
+		ops = append(ops, clientv3.OpPut("/sigma/v1/nodes/"+n.Name, strconv.FormatUint(uint64(n.Number)<<32, 10)),
+			clientv3.OpPut("/sigma/v1/node-keys/"+n.Name, keySum(n.Key)))
+	}
+	const next = "/sigma/v1/nodes-next"
+	ops = append(ops, clientv3.OpPut(next, strconv.Itoa(len(list))))
+	_, err := c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(next), "=", 0)).Then(ops...).Commit()
+	if err != nil {
+		return fmt.Errorf("named: numbering the first nodes: %w", err)
 	}
 	return nil
 }

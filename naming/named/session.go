@@ -126,7 +126,7 @@ func (s *session) close() {
 	s.deadline.Store(0)
 	s.lose()
 	<-s.done
-	ctx, cancel := context.WithTimeout(context.Background(), s.attempt)
+	ctx, cancel := context.WithTimeout(context.Background(), min(s.attempt, time.Second))
 	defer cancel()
 	if _, err := s.etcd.Revoke(ctx, s.id); err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		s.log.Info("this node's lease could not be given back; it ends by itself", "err", err)
