@@ -2,6 +2,7 @@ package roles
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"sync"
 	"time"
@@ -97,6 +98,7 @@ func (s *System) removeNode(ctx context.Context, name string) (api.NodeRemoved, 
 	if out.Number, err = named.RemoveNode(ctx, s.etcd, name); err != nil {
 		return out, err
 	}
+	s.unclaim(ctx, name)
 	s.event("", api.Event{Kind: api.EventRemoved, User: "operator", Detail: "node " + name})
 	s.Log.Info("node removed", "node", name, "number", out.Number)
 	for end := time.Now().Add(removeWait); time.Now().Before(end) && ctx.Err() == nil; {
@@ -111,4 +113,20 @@ func (s *System) removeNode(ctx context.Context, name string) (api.NodeRemoved, 
 		}
 	}
 	return out, nil
+}
+
+// unclaim gives free what only one node of the cluster has, when that node is
+// gone: its buckets and SQLite files are, too. The next node that starts with the
+// role takes it over, empty.
+func (s *System) unclaim(ctx context.Context, name string) {
+	for _, what := range []string{s3Claim, dbClaim} {
+		b, err := named.Claimed(ctx, s.etcd, what)
+		var owner struct{ Node string }
+		if err == nil && json.Unmarshal(b, &owner) == nil && owner.Node == name {
+			err = named.Unclaim(ctx, s.etcd, what, b)
+		}
+		if err != nil {
+			s.Log.Warn("what a removed node had", "node", name, "what", what, "err", err)
+		}
+	}
 }

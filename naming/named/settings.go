@@ -171,3 +171,13 @@ func Claimed(ctx context.Context, c *clientv3.Client, what string) ([]byte, erro
 	}
 	return r.Kvs[0].Value, nil
 }
+
+// Unclaim takes a claim back, if it is still this one.
+func Unclaim(ctx context.Context, c *clientv3.Client, what string, was []byte) error {
+	k := "/sigma/v1/claims/" + what
+	_, err := c.Txn(ctx).If(clientv3.Compare(clientv3.Value(k), "=", string(was))).Then(clientv3.OpDelete(k)).Commit()
+	if err != nil {
+		return api.E(api.Unavailable, "claim", what, "%v", err)
+	}
+	return nil
+}

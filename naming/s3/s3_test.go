@@ -310,6 +310,10 @@ func TestOwnServerComesBack(t *testing.T) {
 	s := serve(t, st, s3.Config{Store: func(ctx context.Context, _ string) (s3.Store, error) { return own.Use(ctx) }})
 	dir := bucket(t, s)
 	put(t, dir, "f", "x")
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", own.PID()))
+	if err != nil || !strings.Contains(string(status), "CapEff:\t0000000000000000") {
+		t.Errorf("the server has more rights than its files: %v\n%s", err, status)
+	}
 	p, err := os.FindProcess(own.PID())
 	if err != nil {
 		t.Fatal(err)
@@ -517,5 +521,50 @@ func TestNoRoom(t *testing.T) {
 	kindIs(t, "Close of more than there is room for", h.Close(), api.Busy)
 	if got := list(t, dir, 10); len(got) != 1 {
 		t.Errorf("there are %q, want what fitted alone", got)
+	}
+}
+
+// Issue 6: an object of 5 GiB, written as a stream and read here and there.
+func TestLargeObject(t *testing.T) {
+	size := int64(40<<20 + 1)
+	if os.Getenv("SIGMA_LONG") != "" {
+		size = 5<<30 + 1
+	}
+	_, st := s3test.Start(t)
+	s := serve(t, st, s3.Config{})
+	dir := bucket(t, s)
+	_, h, err := dir.(tree.CreateOpener).CreateOpen(t.Context(), "f", tree.NewFile{Mode: tree.ModeFile}, tree.OpenMode{Write: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	piece := make([]byte, 1<<20)
+	stamp := func(off int64) { copy(piece, fmt.Sprintf("%020d", off)) }
+	for off := int64(0); off < size; off += int64(len(piece)) {
+		stamp(off)
+		if _, err := h.WriteAt(t.Context(), piece[:min(int64(len(piece)), size-off)], off); err != nil {
+			t.Fatalf("WriteAt %d: %v", off, err)
+		}
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := dir.Walk(t.Context(), "f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := f.Attr(t.Context()); err != nil || a.Size != size {
+		t.Fatalf("it has %d bytes, %v; want %d", a.Size, err, size)
+	}
+	if h, err = f.Open(t.Context(), tree.OpenMode{Read: true}); err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	buf := make([]byte, 20)
+	for _, at := range []int64{0, 8 << 20, size/2>>20<<20 - 20, (size - 1) >> 20 << 20} {
+		n, err := h.ReadAt(t.Context(), buf, at>>20<<20)
+		want := fmt.Sprintf("%020d", at>>20<<20)[:min(20, size-at>>20<<20)]
+		if string(buf[:n]) != want || err != nil && err != io.EOF {
+			t.Errorf("at %d: %q, %v; want %q", at>>20<<20, buf[:n], err, want)
+		}
 	}
 }

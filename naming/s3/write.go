@@ -189,7 +189,7 @@ func (w *writer) fill(ctx context.Context, p []byte) (int, error) {
 }
 
 // small is up to where a buffer is not counted.
-const small = 64 << 10
+const small = 4 << 10
 
 // room takes what a buffer of n bytes holds of the realm's budget, growing as
 // it does. mu is held.

@@ -12,9 +12,11 @@ import (
 	"runtime/debug"
 	"sync"
 	"syscall"
+	"unsafe"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
 	"golang.org/x/sys/unix"
+	"kernel.org/pub/linux/libs/security/libcap/psx"
 
 	"sigmaos/api"
 	"sigmaos/naming/db"
@@ -92,8 +94,19 @@ func confine(s settings) error {
 	}
 	unix.Setpriority(unix.PRIO_PROCESS, 0, 10) // behind what is waited for
 	debug.SetMemoryLimit(s.Memory / 2)
-	if err := landlock.V5.BestEffort().Restrict(landlock.RWDirs(s.Dir)); err != nil {
+	if err := landlock.V6.BestEffort().Restrict(landlock.RWDirs(s.Dir)); err != nil { // signals and the network too
 		return fmt.Errorf("landlock: %w", err)
+	}
+	return dropCapabilities()
+}
+
+// dropCapabilities leaves of root its files alone.
+func dropCapabilities() error {
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	_, _, e := psx.Syscall3(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&head)), uintptr(unsafe.Pointer(&none[0])), 0)
+	if e != 0 {
+		return fmt.Errorf("capabilities: %w", e)
 	}
 	return nil
 }

@@ -226,6 +226,10 @@ func TestProcessForEachRealm(t *testing.T) {
 		}
 		blue.ok("SELECT count(*) AS n FROM big", "{\"n\":0}\n")
 		red.ok("SELECT x FROM t", "{\"x\":\"red\"}\n")
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PIDs()["red"]))
+		if want := "CapEff:\t0000000000000000"; !strings.Contains(string(status), want) || !strings.Contains(string(status), "NoNewPrivs:\t1") {
+			t.Errorf("the process has more rights than its files: %v\n%s", err, status)
+		}
 		proc, err := os.FindProcess(p.PIDs()["red"])
 		if err != nil {
 			t.Fatal(err)

@@ -17,11 +17,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"unsafe"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
 	"github.com/versity/versitygw/backend/meta"
 	"github.com/versity/versitygw/backend/posix"
 	"github.com/versity/versitygw/embedgw"
+	"golang.org/x/sys/unix"
+	"kernel.org/pub/linux/libs/security/libcap/psx"
 )
 
 // Settings is what sigmad tells.
@@ -61,6 +64,9 @@ func run() error {
 	if err := landlock.V3.BestEffort().RestrictPaths(own, landlock.RODirs("/proc", "/etc", "/usr/share").IgnoreIfMissing()); err != nil {
 		return fmt.Errorf("landlock: %w", err)
 	}
+	if err := dropCapabilities(); err != nil {
+		return err
+	}
 	be, err := posix.New(s.Dir, meta.XattrMeta{}, posix.PosixOpts{
 		NewDirPerm: 0o700, NewFilePerm: 0o600, ValidateBucketNames: true, Concurrency: 256, CopyObjectThreshold: 5 << 30,
 	})
@@ -72,4 +78,15 @@ func run() error {
 		Ports: []string{s.Socket}, SocketPerm: "0600",
 		MaxConnections: 1024, MaxRequests: 512, MultipartMaxParts: 10_000, KeepAlive: true, Quiet: true,
 	})
+}
+
+// dropCapabilities leaves of root its files alone.
+func dropCapabilities() error {
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	_, _, e := psx.Syscall3(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&head)), uintptr(unsafe.Pointer(&none[0])), 0)
+	if e != 0 {
+		return fmt.Errorf("capabilities: %w", e)
+	}
+	return nil
 }
