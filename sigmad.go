@@ -184,6 +184,10 @@ func serve(cfg config.Config, before func(stop func()) (undo func() error, err e
 	s, err := roles.Start(ctx, cfg, version, log)
 	if err != nil {
 		os.Remove(cfg.RunDir) // what moveIn made, where nobody uses it
+		if ctx.Err() != nil && (body == nil || isFollower()) {
+			log.Info("stopped while starting", "err", err)
+			return nil
+		}
 		return err
 	}
 	took := time.Since(begin)
