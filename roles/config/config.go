@@ -240,13 +240,13 @@ func (c *Config) fill() {
 	if c.RunDir == "" {
 		c.RunDir = "/run/sigma/" + c.Name
 	}
-	if c.S3Dir == "" {
-		c.S3Dir = filepath.Join(c.DataDir, "s3")
-	}
-	for _, p := range []*string{&c.DataDir, &c.RunDir, &c.TokenFile} {
-		if *p != "" { // sigmad does not stay where it was started
+	for _, p := range []*string{&c.DataDir, &c.RunDir, &c.TokenFile, &c.S3Dir, &c.S3Server} {
+		if *p != "" && *p != "off" { // sigmad does not stay where it was started
 			*p, _ = filepath.Abs(*p)
 		}
+	}
+	if c.S3Dir == "" {
+		c.S3Dir = filepath.Join(c.DataDir, "s3")
 	}
 	if c.Node == "" {
 		c.Node, _ = os.Hostname()
