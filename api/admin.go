@@ -212,9 +212,21 @@ type Why struct {
 	Proc   ProcInfo     `json:"proc"`
 	Reason string       `json:"reason"`           // one line: what happened
 	Nodes  []string     `json:"nodes,omitempty"`  // per node, why it cannot run there (yet)
+	Start  *ColdStart   `json:"start,omitempty"`  // once it has a σcontainer
 	Denied []DeniedCall `json:"denied,omitempty"` // by name
 	Tail   []string     `json:"tail,omitempty"`   // last lines of output
 	Advice []string     `json:"advice,omitempty"` // what to do
+}
+
+// ColdStart is how a proc's program came to its node: it was there, or it came
+// with this start.
+type ColdStart struct {
+	Warm     bool   `json:"warm"`
+	From     string `json:"from,omitempty"`     // node or store
+	Pages    int64  `json:"pages,omitempty"`    // of 4 KiB, so far
+	Bytes    int64  `json:"bytes,omitempty"`    // likewise
+	Requests int64  `json:"requests,omitempty"` // to nodes and stores
+	Took     int64  `json:"took_ns,omitempty"`  // all requests together
 }
 
 // LogQuery asks for a proc's output.

@@ -47,6 +47,9 @@ func whyText(w io.Writer, y api.Why, now time.Time) error {
 	}
 	fmt.Fprintf(w, "spawned  %s ago by %s · realm %s · %s\n", age(now.Sub(p.Created)), who, p.Realm, class)
 	fmt.Fprintln(w, startText(p, now))
+	if c := y.Start; c != nil && !c.Warm {
+		fmt.Fprintf(w, "cold     %d pages (%s) from %s in %d requests, %s\n", c.Pages, sizeText(c.Bytes), printable(c.From), c.Requests, took(time.Duration(c.Took)))
+	}
 	if p.Stamps.Slot != 0 {
 		ran := step(p.Stamps.Slot, p.Stamps.Ended)
 		if p.Status == nil {

@@ -27,6 +27,7 @@ func (s *System) link(undo *undoStack) error {
 	})
 	server.Handle(methodSign, s.sign)
 	s.serveLeader(server)
+	s.servePrograms(server)
 	s.servePeers(server)
 	server.Handle(methodEvents, s.serveEvents)
 	server.Handle(methodEndpoints, s.serveEndpoints)

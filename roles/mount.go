@@ -23,9 +23,10 @@ const (
 // mount keeps a binfs running: its process holds the FUSE mount that slots
 // are built on. One that ends is replaced within a second, and idle slots with it.
 type mount struct {
-	s    *System
-	stop context.CancelFunc
-	done chan struct{}
+	s     *System
+	chain *binfs.Chain
+	stop  context.CancelFunc
+	done  chan struct{}
 
 	mu     sync.Mutex
 	holder *binfs.Holder // nil while there is none …
@@ -33,20 +34,21 @@ type mount struct {
 	onLost func(slot.Binfs)
 }
 
-func startMount(ctx context.Context, s *System) (*mount, error) {
-	h, err := startBinfs(ctx, s)
+func startMount(ctx context.Context, s *System, chain *binfs.Chain) (*mount, error) {
+	h, err := startBinfs(ctx, s, chain)
 	if err != nil {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	m := &mount{s: s, stop: stop, done: make(chan struct{}), holder: h}
+	m := &mount{s: s, chain: chain, stop: stop, done: make(chan struct{}), holder: h}
 	go m.watch(ctx)
 	return m, nil
 }
 
-func startBinfs(ctx context.Context, s *System) (*binfs.Holder, error) {
+func startBinfs(ctx context.Context, s *System, chain *binfs.Chain) (*binfs.Holder, error) {
 	return binfs.Start(ctx, binfs.Config{
 		StoreDir: filepath.Join(s.Config.DataDir, "bin"), RunDir: s.Config.RunDir, Exe: "/proc/self/exe", Logger: s.Log.With("role", "binfs"),
+		Chain: chain, Quota: programCache,
 	})
 }
 
@@ -67,6 +69,24 @@ func (m *mount) current() (slot.Binfs, error) {
 			return nil, fmt.Errorf("binfs is down and does not come back within %v; sigmad's log says why", backTime)
 		}
 	}
+}
+
+// cold tells how a program came to this node, for why; nil where that is not
+// known.
+func (m *mount) cold(realm, digest string) *binfs.Cold {
+	m.mu.Lock()
+	h := m.holder
+	m.mu.Unlock()
+	if h == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	c, err := h.Cold(ctx, realm, digest)
+	if err != nil {
+		return nil
+	}
+	return c
 }
 
 func (m *mount) lost(fn func(slot.Binfs)) {
@@ -95,7 +115,7 @@ func (m *mount) watch(ctx context.Context) {
 		}
 		h.Close()
 		for {
-			n, err := startBinfs(ctx, m.s)
+			n, err := startBinfs(ctx, m.s, m.chain)
 			if err == nil {
 				m.mu.Lock()
 				m.holder = n

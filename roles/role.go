@@ -32,6 +32,7 @@ import (
 	"sigmaos/roles/config"
 	"sigmaos/roles/lock"
 	"sigmaos/roles/schedd"
+	"sigmaos/runtime/binfs"
 	"sigmaos/runtime/events"
 )
 
@@ -82,6 +83,7 @@ type System struct {
 	counted   *countedEtcd
 	running   atomic.Pointer[schedd.Schedd] // Schedd, likewise
 	names     atomic.Pointer[named.Trees]   // Trees, for who runs before it is there
+	store     atomic.Pointer[binfs.Store]   // the programs, likewise
 
 	Identity  *pki.Identity
 	Port      *port.Port     // nil: this node is alone

@@ -76,6 +76,8 @@ func refusal(e slot.End) string {
 	switch {
 	case e.Stage == slot.StageOpen && e.Errno == syscall.ENOENT:
 		return "the program is not in the store of this node any more"
+	case e.Errno == syscall.EIO:
+		return "the program's bytes could not be had: no node or store gave right ones in time; sigmad's log says who was asked"
 	case e.Errno == syscall.ENOTCONN || e.Errno == syscall.ECONNABORTED:
 		return "the node's mount of programs was lost at that moment; it is back within a second, spawn again"
 	case e.Stage == slot.StageExec && e.Errno == syscall.ENOEXEC:

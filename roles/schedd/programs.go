@@ -110,6 +110,17 @@ func (s *Schedd) Program(realm, path string) (api.Program, error) {
 	return s.programs.resolve(realm, path)
 }
 
+// program is Program, and asks the other nodes for what is not here.
+func (s *Schedd) program(realm, path string) (api.Program, error) {
+	p, err := s.programs.resolve(realm, path)
+	if err != nil && api.KindOf(err) == api.NotFound && s.cfg.FindProgram != nil && len(path) <= 4096 {
+		if q, ok := s.cfg.FindProgram(realm, path); ok {
+			return q, nil
+		}
+	}
+	return p, err
+}
+
 func short(s string) string {
 	if len(s) > 80 {
 		s = s[:80] + "…"

@@ -71,6 +71,10 @@ type Config struct {
 	ListEndpoints func(ctx context.Context, realm string) ([]api.EndpointInfo, error)
 	// DropNames removes a realm's name space and this node's scratch of it.
 	DropNames func(ctx context.Context, realm string) error
+	// FindProgram asks other nodes for a program that this one does not know.
+	FindProgram func(realm, path string) (api.Program, bool)
+	// ColdStart tells how a program came to this node; nil where it was here.
+	ColdStart func(realm, digest string) *binfs.Cold
 	// Methods are those of other roles, by name.
 	Methods map[string]Method
 	// Endpoints serves the procs' connections; Ended of a proc closes its own.
@@ -202,7 +206,7 @@ func (s *Schedd) SpawnAs(c api.Caller, d *api.ProcDesc, id api.ProcID) (api.Proc
 	if err := d.Normalize(); err != nil {
 		return "", err
 	}
-	prog, err := s.programs.resolve(c.Realm, d.Program)
+	prog, err := s.program(c.Realm, d.Program)
 	if err != nil {
 		return "", err
 	}

@@ -57,8 +57,24 @@ func (s *Schedd) why(c api.Caller, name string) (api.Why, error) {
 		w.Tail = strings.Split(strings.TrimRight(string(tail), "\n"), "\n")
 		w.Tail = w.Tail[max(0, len(w.Tail)-tailLines):]
 	}
+	w.Start = s.howCame(p)
 	w.Reason, w.Advice = explain(w)
 	return w, nil
+}
+
+// howCame says whether p's start was warm, or where its program came from.
+func (s *Schedd) howCame(p *proc) *api.ColdStart {
+	s.mu.Lock()
+	slot := p.stamps.Slot
+	s.mu.Unlock()
+	if slot == 0 || s.cfg.ColdStart == nil {
+		return nil
+	}
+	c := s.cfg.ColdStart(p.realm.rec.ID, p.prog.Digest)
+	if c == nil || c.Looked < slot {
+		return &api.ColdStart{Warm: true}
+	}
+	return &api.ColdStart{From: c.From, Pages: (c.Bytes + 4095) / 4096, Bytes: c.Bytes, Requests: c.Requests, Took: c.Took}
 }
 
 // missingLocked says per node what a queued proc waits for.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -30,12 +29,23 @@ type Config struct {
 	RunDir   string // the mounts are below it, in the holder's namespace alone
 	Exe      string // this program; it must call Main when started as ProcessName
 	Logger   *slog.Logger
+	Chain    *Chain // where programs come from that the disk lacks; nil: nowhere
+	Quota    int64  // of a realm's cache of those, bytes; 0: none
 }
 
 // settings is what the serving process is told.
 type settings struct {
 	Store string `json:"store"`
 	Run   string `json:"run"`
+	Ask   bool   `json:"ask"` // descriptor 4 leads to sigmad's Chain
+	Quota int64  `json:"quota"`
+}
+
+// question is what the serving process is asked while it runs.
+type question struct {
+	Cold   bool   `json:"cold,omitempty"` // how Realm's program Digest came here; else for the counts
+	Realm  string `json:"realm,omitempty"`
+	Digest string `json:"digest,omitempty"`
 }
 
 type ready struct {
@@ -52,12 +62,13 @@ type Stats struct {
 // Holder is the running process that serves FUSE in a mount namespace of its
 // own. When it ends, or sigmad does, in any way, its mounts are gone.
 type Holder struct {
-	cmd  *exec.Cmd
-	ns   *os.File
-	conn *os.File
-	run  string
-	done chan struct{}
-	err  error
+	cmd   *exec.Cmd
+	ns    *os.File
+	conn  *os.File
+	run   string
+	done  chan struct{}
+	err   error
+	asked chan struct{} // closed when its own questions are answered no more; nil without a Chain
 
 	mu  sync.Mutex // one question at a time
 	dec *json.Decoder
@@ -80,9 +91,24 @@ func Start(ctx context.Context, cfg Config) (*Holder, error) {
 		ours.Close()
 		return nil, fmt.Errorf("binfs: %w", err)
 	}
+	extra := []*os.File{theirs}
+	var asks *os.File
+	if cfg.Chain != nil {
+		q, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			ours.Close()
+			stderr.Close()
+			w.Close()
+			return nil, fmt.Errorf("binfs: %w", err)
+		}
+		asks = os.NewFile(uintptr(q[0]), "binfs-asks")
+		end := os.NewFile(uintptr(q[1]), "binfs-asks")
+		defer end.Close()
+		extra = append(extra, end)
+	}
 	cmd := exec.Command(cfg.Exe)
 	cmd.Args = []string{ProcessName}
-	cmd.ExtraFiles = []*os.File{theirs}
+	cmd.ExtraFiles = extra
 	cmd.Stderr = w
 	cmd.Env = []string{"GOGC=50", "GODEBUG=madvdontneed=1"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS, Setsid: true}
@@ -91,10 +117,24 @@ func Start(ctx context.Context, cfg Config) (*Holder, error) {
 	if err != nil {
 		ours.Close()
 		stderr.Close()
+		if asks != nil {
+			asks.Close()
+		}
 		return nil, fmt.Errorf("binfs: starting its process: %w", err)
 	}
 	h := &Holder{cmd: cmd, conn: ours, run: cfg.RunDir, done: make(chan struct{}), dec: json.NewDecoder(ours)}
+	actx, stop := context.WithCancel(context.Background())
+	if asks != nil {
+		h.asked = make(chan struct{})
+		go func() {
+			defer close(h.asked)
+			if err := serveAsk(actx, asks, cfg.Chain); err != nil {
+				cfg.Logger.Debug("binfs asks no more", "err", err)
+			}
+		}()
+	}
 	go func() {
+		defer stop()
 		defer stderr.Close()
 		sc := bufio.NewScanner(stderr)
 		for sc.Scan() {
@@ -117,7 +157,7 @@ func (h *Holder) setUp(ctx context.Context, cfg Config) error {
 	}
 	h.conn.SetDeadline(limit)
 	defer h.conn.SetDeadline(time.Time{})
-	if err := json.NewEncoder(h.conn).Encode(settings{Store: cfg.StoreDir, Run: cfg.RunDir}); err != nil {
+	if err := json.NewEncoder(h.conn).Encode(settings{Store: cfg.StoreDir, Run: cfg.RunDir, Ask: cfg.Chain != nil, Quota: cfg.Quota}); err != nil {
 		return fmt.Errorf("telling the mounts' process what to serve: %w", err)
 	}
 	var r ready
@@ -158,10 +198,25 @@ func (h *Holder) Stats(ctx context.Context) (s Stats, err error) {
 		h.conn.SetDeadline(d)
 		defer h.conn.SetDeadline(time.Time{})
 	}
-	if _, err := io.WriteString(h.conn, "\"stats\"\n"); err != nil {
+	if err := json.NewEncoder(h.conn).Encode(question{}); err != nil {
 		return s, fmt.Errorf("binfs: %w", err)
 	}
 	return s, h.dec.Decode(&s)
+}
+
+// Cold tells how a program came to this node since the mount is there; nil
+// where it was here, or nobody has started it.
+func (h *Holder) Cold(ctx context.Context, realm, digest string) (c *Cold, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if d, ok := ctx.Deadline(); ok {
+		h.conn.SetDeadline(d)
+		defer h.conn.SetDeadline(time.Time{})
+	}
+	if err := json.NewEncoder(h.conn).Encode(question{Cold: true, Realm: realm, Digest: digest}); err != nil {
+		return nil, fmt.Errorf("binfs: %w", err)
+	}
+	return c, h.dec.Decode(&c)
 }
 
 // Abort ends a process that does not answer. That breaks the FUSE connection, so
@@ -176,6 +231,9 @@ func (h *Holder) Close() error {
 	case <-time.After(2 * time.Second):
 		h.cmd.Process.Kill()
 		<-h.done
+	}
+	if h.asked != nil {
+		<-h.asked
 	}
 	if h.ns != nil {
 		h.ns.Close()

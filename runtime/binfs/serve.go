@@ -13,6 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// maxBackground is how many reads ahead may wait in the server: the kernel's 12
+// would let the dead store of one realm hold up all others.
+const maxBackground = 1024
+
 // Main is the whole of the serving process: it mounts, says so on descriptor
 // 3, and serves until that socket ends. It never touches its own mount.
 func Main() int {
@@ -42,10 +46,20 @@ func Main() int {
 	}
 	// Not OpenStore: sigmad's uploads of this moment are not ours to clean up.
 	store := &Store{dir: set.Store}
-	fsys := newFileSystem(store, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	var from remote
+	if set.Ask {
+		unix.CloseOnExec(4)
+		unix.SetNonblock(4, true)
+		from = newAsker(os.NewFile(4, "asks"))
+	}
+	programs := newCache(store, from, set.Quota, logger)
+	fsys := newFileSystem(programs, logger)
+	fsys.saveProfile = store.saveProfile
 	srv, err := fuse.NewServer(fsys, dir, &fuse.MountOptions{
 		FsName: "binfs", Name: "binfs", AllowOther: true, DirectMountStrict: true, DirectMountFlags: unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV,
 		Options: []string{"default_permissions"}, MaxReadAhead: 1 << 20, DisableXAttrs: true,
+		MaxBackground: maxBackground,
 		// The kernel's own locks and our server must not poll each other.
 		Logger: log.New(io.Discard, "", 0),
 	})
@@ -58,10 +72,14 @@ func Main() int {
 	}
 	enc.Encode(ready{})
 	for {
-		var question string
-		if err := dec.Decode(&question); err != nil {
+		var q question
+		if err := dec.Decode(&q); err != nil {
 			unix.Unmount(dir, unix.MNT_DETACH)
 			return 0
+		}
+		if q.Cold {
+			enc.Encode(programs.coldOf(q.Realm, q.Digest))
+			continue
 		}
 		enc.Encode(Stats{Lookups: fsys.lookups.Load(), Opens: fsys.opens.Load(), Reads: fsys.reads.Load()})
 	}

@@ -24,6 +24,7 @@ type fileSystem struct {
 	log *slog.Logger
 
 	lookups, opens, reads atomic.Int64
+	saveProfile           func(realm string, d Digest, p Profile) error // nil: starts are not recorded
 
 	mu    sync.Mutex
 	ids   map[nodeKey]uint64
@@ -37,6 +38,9 @@ type node struct {
 	realm  string
 	digest Digest // "" is the realm's folder
 	tree   Tree
+
+	mu      sync.Mutex
+	touched map[uint32]bool // chunks of the first start, until its profile is written
 }
 
 func newFileSystem(src Source, log *slog.Logger) *fileSystem {
@@ -96,7 +100,11 @@ func (f *fileSystem) Lookup(_ <-chan struct{}, h *fuse.InHeader, name string, ou
 		}
 		n, err = f.get(nodeKey{dir.realm, name}, func() (*node, error) {
 			t, err := f.src.Tree(context.Background(), dir.realm, d)
-			return &node{realm: dir.realm, digest: d, tree: t}, err
+			n := &node{realm: dir.realm, digest: d, tree: t}
+			if err == nil {
+				f.record(n)
+			}
+			return n, err
 		})
 	}
 	if err != nil {
@@ -164,8 +172,12 @@ func (f *fileSystem) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.
 	end := min(int64(in.Offset)+int64(in.Size), n.tree.Size)
 	out := buf[:0]
 	chunk := make([]byte, ChunkSize)
+	if a, ok := f.src.(ahead); ok && end > int64(in.Offset) {
+		a.ahead(n.realm, n.digest, n.tree, int(in.Offset/ChunkSize), int((end-1)/ChunkSize))
+	}
 	for off := int64(in.Offset); off < end; {
 		i := int(off / ChunkSize)
+		n.touch(uint32(i))
 		b, err := f.src.Chunk(context.Background(), n.realm, n.digest, n.tree, i, chunk)
 		if err == nil {
 			err = n.tree.Verify(i, b)

@@ -1,0 +1,171 @@
+package roles
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"sigmaos/api"
+	"sigmaos/net/rpc"
+	"sigmaos/runtime/binfs"
+)
+
+// What nodes ask each other about programs.
+const (
+	methodProgram = "bin.find" // programName → api.Program: a name in a realm's /bin, or a digest
+	methodGive    = "bin.give" // binfs.Question → the bytes
+)
+
+type programName struct {
+	Realm string `json:"realm"`
+	Path  string `json:"path"`
+}
+
+// programCache is how big a realm's cache of programs from elsewhere gets on a
+// node.
+const programCache = 4 << 30
+
+// nameTime is how long what another node says about a name holds.
+const (
+	nameTime = 2 * time.Second
+	maxNames = 4096
+)
+
+// elsewhere finds programs that this node does not have: names by asking all
+// nodes, bytes by asking one after the other.
+type elsewhere struct {
+	s     *System
+	chain *binfs.Chain
+
+	mu    sync.Mutex
+	names map[programName]foundProgram
+}
+
+type foundProgram struct {
+	p    api.Program
+	when time.Time
+}
+
+func newElsewhere(s *System) *elsewhere {
+	e := &elsewhere{s: s, names: make(map[programName]foundProgram)}
+	e.chain = binfs.NewChain(e.origins)
+	return e
+}
+
+// origins are the other nodes.
+func (e *elsewhere) origins(string) (out []binfs.Origin) {
+	if e.s.Gossip == nil {
+		return nil
+	}
+	for _, m := range e.s.Gossip.Members() {
+		if m.Number != e.s.nodeNum {
+			out = append(out, peerOrigin{e.s, m.Number, m.Name})
+		}
+	}
+	return out
+}
+
+// namedProgram is what another node says that a name, or digest, of a realm is.
+type namedProgram struct {
+	Node    string
+	Program api.Program
+}
+
+// find asks all nodes for a name that this one does not know.
+func (e *elsewhere) find(realm, path string) (api.Program, bool) {
+	key := programName{realm, path}
+	e.mu.Lock()
+	f, ok := e.names[key]
+	e.mu.Unlock()
+	if ok && time.Since(f.when) < nameTime {
+		return f.p, true
+	}
+	b, err := json.Marshal(key)
+	if err != nil {
+		return api.Program{}, false
+	}
+	for _, answer := range e.s.askAll(context.Background(), methodProgram, b) {
+		var n namedProgram
+		if json.Unmarshal(answer, &n) != nil {
+			continue
+		}
+		d, err := binfs.ParseDigest(n.Program.Digest)
+		if err != nil {
+			continue
+		}
+		e.chain.Favour(realm, d, n.Node)
+		e.mu.Lock()
+		if len(e.names) >= maxNames {
+			clear(e.names)
+		}
+		e.names[key] = foundProgram{n.Program, time.Now()}
+		e.mu.Unlock()
+		return n.Program, true
+	}
+	return api.Program{}, false
+}
+
+// peerOrigin is another node.
+type peerOrigin struct {
+	s    *System
+	node uint16
+	name string
+}
+
+func (o peerOrigin) Name() string { return o.name }
+
+func (o peerOrigin) ask(ctx context.Context, q binfs.Question) ([]byte, error) {
+	b, err := json.Marshal(q)
+	if err != nil {
+		return nil, err
+	}
+	return (others{o.s}).Call(ctx, o.node, methodGive, b)
+}
+
+func (o peerOrigin) Tree(ctx context.Context, realm string, d binfs.Digest) ([]byte, binfs.Profile, error) {
+	b, err := o.ask(ctx, binfs.Question{Realm: realm, Digest: string(d)})
+	if err != nil {
+		return nil, nil, err
+	}
+	return binfs.UnpackTree(b)
+}
+
+func (o peerOrigin) Chunks(ctx context.Context, realm string, d binfs.Digest, list []uint32) ([]byte, error) {
+	return o.ask(ctx, binfs.Question{Realm: realm, Digest: string(d), Chunks: list})
+}
+
+// servePrograms answers other nodes. Nodes trust each other to ask only for
+// realms that they serve.
+func (s *System) servePrograms(server *rpc.Server) {
+	server.Handle(methodProgram, func(_ context.Context, r *rpc.Request) ([]byte, error) {
+		d := s.running.Load()
+		if d == nil {
+			return nil, api.E(api.Unavailable, "link", s.Config.Node, "the node is starting")
+		}
+		var q programName
+		if err := json.Unmarshal(r.Body, &q); err != nil {
+			return nil, api.E(api.Invalid, r.Method, "", "%v", err)
+		}
+		p, err := d.Program(q.Realm, q.Path)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(namedProgram{s.Config.Node, p})
+	})
+	server.Handle(methodGive, func(_ context.Context, r *rpc.Request) ([]byte, error) {
+		st := s.store.Load()
+		if st == nil {
+			return nil, api.E(api.Unavailable, "link", s.Config.Node, "the node is starting")
+		}
+		var q binfs.Question
+		if err := json.Unmarshal(r.Body, &q); err != nil {
+			return nil, api.E(api.Invalid, r.Method, "", "%v", err)
+		}
+		b, err := st.Give(q)
+		if err != nil {
+			return nil, api.E(api.NotFound, r.Method, q.Digest, "%v", err)
+		}
+		return b, nil
+	})
+}

@@ -1,0 +1,283 @@
+package binfs
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// remote is what the serving process asks for programs that the disk lacks.
+type remote interface {
+	tree(ctx context.Context, realm string, d Digest) (t Tree, p Profile, from string, err error)
+	chunks(ctx context.Context, realm string, d Digest, t Tree, list []uint32) (data []byte, from string, err error)
+}
+
+// small programs of which no profile is known are fetched whole, in the one
+// request that a profile would cost.
+const small = maxAsked
+
+// cache is the Source of the serving process: the programs stored here, what
+// came from elsewhere earlier, and the rest of the cluster. Each chunk is fetched
+// once however many wait for it, verified, and kept on the disk under the
+// realm's quota.
+type cache struct {
+	*Store
+	remote remote // nil: this disk is all there is
+	quota  int64  // of a realm's cache, bytes
+	log    *slog.Logger
+
+	mu      sync.Mutex
+	flights map[flightKey]*flight
+	cold    map[nodeKey]*Cold
+	kept    map[string]*sync.Mutex // a realm's disk; one writer at a time
+}
+
+type flightKey struct {
+	nodeKey
+	chunk uint32
+}
+
+// flight is one chunk under way.
+type flight struct {
+	done chan struct{}
+	data []byte
+	err  error
+}
+
+// Cold tells how a program came to this node since the mount is there.
+type Cold struct {
+	From     string `json:"from"`   // who gave it last
+	Looked   int64  `json:"looked"` // CLOCK_MONOTONIC, ns: when it was looked for first
+	Took     int64  `json:"took"`   // ns that its first start waited for the network, in all
+	Chunks   int64  `json:"chunks"`
+	Bytes    int64  `json:"bytes"`
+	Requests int64  `json:"requests"`
+}
+
+func newCache(s *Store, r remote, quota int64, log *slog.Logger) *cache {
+	return &cache{Store: s, remote: r, quota: quota, log: log,
+		flights: make(map[flightKey]*flight), cold: make(map[nodeKey]*Cold), kept: make(map[string]*sync.Mutex)}
+}
+
+// Tree looks here, then elsewhere; with a tree from elsewhere come, in one
+// request, the chunks that a start needs.
+func (c *cache) Tree(ctx context.Context, realm string, d Digest) (Tree, error) {
+	t, err := c.anyTree(realm, d)
+	if err == nil || c.remote == nil {
+		return t, err
+	}
+	begin := time.Now()
+	t, p, from, err := c.remote.tree(ctx, realm, d)
+	if err != nil {
+		return t, err
+	}
+	c.note(realm, d, func(x *Cold) { x.From, x.Took, x.Requests = from, x.Took+int64(time.Since(begin)), x.Requests+1 })
+	if err := c.keepTree(realm, d, t, p); err != nil {
+		c.log.Warn("a program from elsewhere is not kept on disk", "realm", realm, "digest", d, "err", err)
+	}
+	if len(p) == 0 && len(t.Chunks) <= small {
+		for i := range t.Chunks {
+			p = append(p, uint32(i))
+		}
+	}
+	for ; len(p) > 0; p = p[min(maxAsked, len(p)):] {
+		c.begin(realm, d, t, p[:min(maxAsked, len(p))])
+	}
+	return t, nil
+}
+
+// Chunk returns verified bytes.
+func (c *cache) Chunk(ctx context.Context, realm string, d Digest, t Tree, i int, buf []byte) ([]byte, error) {
+	if f := c.flying(realm, d, i); f != nil {
+		return f.wait(ctx)
+	}
+	b, err := c.anyChunk(realm, d, t, i, buf)
+	if err == nil || c.remote == nil {
+		return b, err
+	}
+	return c.begin(realm, d, t, []uint32{uint32(i)})[0].wait(ctx)
+}
+
+// ahead is a Source that wants to know what will be read next.
+type ahead interface {
+	ahead(realm string, d Digest, t Tree, first, last int)
+}
+
+// ahead has the chunks of one read that the disk lacks fetched in one request.
+func (c *cache) ahead(realm string, d Digest, t Tree, first, last int) {
+	if c.remote == nil || first == last || c.Has(realm, d) {
+		return
+	}
+	var list []uint32
+	buf := make([]byte, ChunkSize)
+	for i := first; i <= last && len(list) < maxAsked; i++ {
+		if c.flying(realm, d, i) != nil {
+			continue
+		}
+		if _, err := c.anyChunk(realm, d, t, i, buf); err != nil {
+			list = append(list, uint32(i))
+		}
+	}
+	if len(list) > 1 {
+		c.begin(realm, d, t, list)
+	}
+}
+
+func (c *cache) flying(realm string, d Digest, i int) *flight {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.flights[flightKey{nodeKey{realm, string(d)}, uint32(i)}]
+}
+
+func (f *flight) wait(ctx context.Context) ([]byte, error) {
+	select {
+	case <-f.done:
+		return f.data, f.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// begin has the chunks of list fetched that are not under way yet, and returns
+// the flight of each. The goroutine ends with the request, which is bounded.
+func (c *cache) begin(realm string, d Digest, t Tree, list []uint32) []*flight {
+	var mine []uint32
+	var out, own []*flight
+	c.mu.Lock()
+	for _, i := range list {
+		k := flightKey{nodeKey{realm, string(d)}, i}
+		f := c.flights[k]
+		if f == nil {
+			f = &flight{done: make(chan struct{})}
+			c.flights[k] = f
+			mine, own = append(mine, i), append(own, f)
+		}
+		out = append(out, f)
+	}
+	c.mu.Unlock()
+	if len(mine) > 0 {
+		go c.fetch(realm, d, t, mine, own)
+	}
+	return out
+}
+
+func (c *cache) fetch(realm string, d Digest, t Tree, list []uint32, own []*flight) {
+	begin := time.Now()
+	data, from, err := c.remote.chunks(context.Background(), realm, d, t, list)
+	var parts [][]byte
+	if err == nil {
+		parts, err = t.Split(list, data)
+	}
+	took := time.Since(begin)
+	for n, f := range own {
+		if f.err = err; err == nil {
+			f.data = parts[n]
+		}
+		close(f.done)
+	}
+	if err == nil {
+		c.note(realm, d, func(x *Cold) {
+			x.From, x.Took, x.Requests = from, x.Took+int64(took), x.Requests+1
+			x.Chunks += int64(len(list))
+			x.Bytes += int64(len(data))
+		})
+		if kerr := c.keep(realm, d, list, parts); kerr != nil {
+			c.log.Warn("chunks are not kept on disk", "realm", realm, "digest", d, "err", kerr)
+		}
+	}
+	c.mu.Lock()
+	for _, i := range list {
+		delete(c.flights, flightKey{nodeKey{realm, string(d)}, i})
+	}
+	c.mu.Unlock()
+}
+
+// maxCold bounds what is told about programs.
+const maxCold = 4096
+
+func (c *cache) note(realm string, d Digest, fn func(*Cold)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := nodeKey{realm, string(d)}
+	x := c.cold[k]
+	if x == nil {
+		if len(c.cold) >= maxCold {
+			clear(c.cold)
+		}
+		x = &Cold{Looked: monotonic()}
+		c.cold[k] = x
+	}
+	fn(x)
+}
+
+// coldOf is how a program came here; nil where it did not come from elsewhere.
+func (c *cache) coldOf(realm, digest string) *Cold {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if x := c.cold[nodeKey{realm, digest}]; x != nil {
+		y := *x
+		return &y
+	}
+	return nil
+}
+
+// disk takes a realm's turn to write.
+func (c *cache) disk(realm string) *sync.Mutex {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m := c.kept[realm]
+	if m == nil {
+		m = new(sync.Mutex)
+		c.kept[realm] = m
+	}
+	return m
+}
+
+func (c *cache) keepTree(realm string, d Digest, t Tree, p Profile) error {
+	m := c.disk(realm)
+	m.Lock()
+	defer m.Unlock()
+	path := c.cachePath(realm, d)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	if len(p) > 0 {
+		if err := c.saveProfile(realm, d, p); err != nil {
+			return err
+		}
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Truncate(t.Size); err != nil {
+		return err
+	}
+	return replace(path+".tree", t.Marshal())
+}
+
+func (c *cache) keep(realm string, d Digest, list []uint32, parts [][]byte) error {
+	m := c.disk(realm)
+	m.Lock()
+	defer m.Unlock()
+	path := c.cachePath(realm, d)
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // its realm or its turn in the cache is over
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for n, i := range list {
+		if _, err := f.WriteAt(parts[n], int64(i)*ChunkSize); err != nil {
+			return err
+		}
+	}
+	return evict(filepath.Dir(path), c.quota, path)
+}

@@ -1,0 +1,254 @@
+package binfs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// place is an origin that has one program, and spoils what it gives.
+type place struct {
+	name  string
+	store *Store
+	spoil func([]byte) ([]byte, error)
+
+	mu    sync.Mutex
+	asked int
+}
+
+func (p *place) Name() string { return p.name }
+
+func (p *place) give(ctx context.Context, q Question) ([]byte, error) {
+	p.mu.Lock()
+	p.asked++
+	p.mu.Unlock()
+	b, err := p.store.Give(q)
+	if err == nil && p.spoil != nil {
+		b, err = p.spoil(b)
+	}
+	return b, err
+}
+
+func (p *place) Tree(ctx context.Context, realm string, d Digest) ([]byte, Profile, error) {
+	b, err := p.give(ctx, Question{Realm: realm, Digest: string(d)})
+	if err != nil {
+		return nil, nil, err
+	}
+	return UnpackTree(b)
+}
+
+func (p *place) Chunks(ctx context.Context, realm string, d Digest, list []uint32) ([]byte, error) {
+	return p.give(ctx, Question{Realm: realm, Digest: string(d), Chunks: list})
+}
+
+// direct is the remote of a cache that has the chain in its own process.
+type direct struct{ *Chain }
+
+func (r direct) tree(ctx context.Context, realm string, d Digest) (Tree, Profile, string, error) {
+	return r.Tree(ctx, realm, d)
+}
+
+func (r direct) chunks(ctx context.Context, realm string, d Digest, t Tree, list []uint32) ([]byte, string, error) {
+	return r.Chunks(ctx, realm, d, t, list)
+}
+
+func stored(t *testing.T, b []byte) (*Store, Digest) {
+	t.Helper()
+	s, err := OpenStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := s.Put("ra", bytes.NewReader(b), "", 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, d
+}
+
+// FAULTS F20: a source that lies, cuts short or fails is skipped for the next;
+// when all do, there is an error and no byte.
+func TestFAULTS_F20_BadSourceIsSkipped(t *testing.T) {
+	b := content(5*ChunkSize + 77)
+	s, d := stored(t, b)
+	for name, spoil := range map[string]func([]byte) ([]byte, error){
+		"flips a bit":  func(b []byte) ([]byte, error) { b[len(b)/2] ^= 1; return b, nil },
+		"cuts short":   func(b []byte) ([]byte, error) { return b[:len(b)-1], nil },
+		"adds":         func(b []byte) ([]byte, error) { return append(b, 0), nil },
+		"gives none":   func([]byte) ([]byte, error) { return nil, nil },
+		"answers 500":  func([]byte) ([]byte, error) { return nil, errors.New("500") },
+		"other zeroes": func(b []byte) ([]byte, error) { return make([]byte, len(b)), nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bad, good := &place{name: "bad", store: s, spoil: spoil}, &place{name: "good", store: s}
+			list := []uint32{0, 3, 5}
+			read := func(origins ...Origin) (string, error) {
+				c := NewChain(func(string) []Origin { return origins })
+				tree, _, _, err := c.Tree(context.Background(), "ra", d)
+				if err != nil {
+					return "", err
+				}
+				data, from, err := c.Chunks(context.Background(), "ra", d, tree, list)
+				if err == nil {
+					_, err = tree.Split(list, data)
+				}
+				return from, err
+			}
+			if from, err := read(bad, good); err != nil || from != "good" {
+				t.Errorf("behind a bad one: from %q, %v; want good", from, err)
+			}
+			if _, err := read(bad); err == nil {
+				t.Error("a bad source alone is believed")
+			}
+		})
+	}
+}
+
+// A realm whose stores hang does not take the places of another.
+func TestHangingStoreHoldsUpItsRealmOnly(t *testing.T) {
+	s, d := stored(t, content(100))
+	release := make(chan struct{})
+	hang := &place{name: "hang", store: s, spoil: func([]byte) ([]byte, error) { <-release; return nil, errors.New("late") }}
+	ok := &place{name: "ok", store: s}
+	c := NewChain(func(realm string) []Origin {
+		if realm == "dead" {
+			return []Origin{hang}
+		}
+		return []Origin{ok}
+	})
+	s.Put("dead", bytes.NewReader(content(100)), "", 1<<20)
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	for range 3 * perRealm {
+		wg.Go(func() { c.Tree(ctx, "dead", d) })
+	}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		hang.mu.Lock()
+		n := hang.asked
+		hang.mu.Unlock()
+		if n == perRealm || time.Now().After(end) {
+			break
+		}
+	}
+	if _, _, _, err := c.Tree(context.Background(), "ra", d); err != nil {
+		t.Errorf("Tree of another realm while one hangs: %v", err)
+	}
+	cancel()
+	close(release)
+	wg.Wait()
+	if hang.asked > perRealm {
+		t.Errorf("%d requests were under way for one realm, want %d", hang.asked, perRealm)
+	}
+	if len(c.places) != 0 {
+		t.Errorf("%d realms are remembered after the last request", len(c.places))
+	}
+}
+
+// Who waits for the same chunk shares one fetch; the profile's chunks come
+// before anybody asks; and the disk has them afterwards.
+func TestCacheFetchesOnceAndKeeps(t *testing.T) {
+	b := content(20*ChunkSize + 9)
+	s, d := stored(t, b)
+	if err := s.saveProfile("ra", d, Profile{0, 2, 20}); err != nil {
+		t.Fatal(err)
+	}
+	from := &place{name: "peer", store: s}
+	mine, err := OpenStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	c := newCache(mine, direct{NewChain(func(string) []Origin { return []Origin{from} })}, 1<<30, slog.New(slog.DiscardHandler))
+	tree, err := c.Tree(ctx, "ra", d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 16 {
+		for _, i := range []int{0, 2, 20, 7} {
+			wg.Go(func() {
+				got, err := c.Chunk(ctx, "ra", d, tree, i, make([]byte, ChunkSize))
+				if err == nil {
+					err = tree.Verify(i, got)
+				}
+				if err != nil {
+					t.Errorf("chunk %d: %v", i, err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	if from.asked != 3 {
+		t.Errorf("%d requests, want 3: the tree, the profile's chunks, one chunk", from.asked)
+	}
+	if x := c.coldOf("ra", string(d)); x == nil || x.Chunks != 4 || x.From != "peer" {
+		t.Errorf("what is told: %+v, want 4 chunks from peer", x)
+	}
+	if p := mine.profile("ra", d); !slices.Equal(p, Profile{0, 2, 20}) {
+		t.Errorf("the profile here is %v, want the one of the other", p)
+	}
+	again := newCache(mine, nil, 1<<30, slog.New(slog.DiscardHandler))
+	if _, err := again.Tree(ctx, "ra", d); err != nil {
+		t.Errorf("the tree from disk: %v", err)
+	}
+	eventually(t, "the chunks are on disk", func() bool {
+		for _, i := range []int{0, 2, 20, 7} {
+			if _, err := again.Chunk(ctx, "ra", d, tree, i, make([]byte, ChunkSize)); err != nil {
+				return false
+			}
+		}
+		return true
+	})
+	if _, err := again.Chunk(ctx, "ra", d, tree, 5, make([]byte, ChunkSize)); err == nil {
+		t.Error("a chunk that never came is served")
+	}
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not so after 10 s: %s", what)
+		}
+	}
+}
+
+func TestEvictKeepsTheQuota(t *testing.T) {
+	dir := t.TempDir()
+	name := func(c string) string { return filepath.Join(dir, digestPrefix+strings.Repeat(c, 64)) }
+	for n, c := range []string{"a", "b", "c"} {
+		for _, f := range []string{name(c), name(c) + ".tree"} {
+			if err := os.WriteFile(f, content(64<<10), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			at := time.Now().Add(time.Duration(n-10) * time.Minute)
+			os.Chtimes(f, at, at)
+		}
+	}
+	if err := evict(dir, 140<<10, name("a")); err != nil {
+		t.Fatal(err)
+	}
+	left, _ := filepath.Glob(filepath.Join(dir, "*"))
+	if want := []string{name("a"), name("a") + ".tree", name("c"), name("c") + ".tree"}; !slices.Equal(left, want) {
+		t.Errorf("left %v, want %v", left, want)
+	}
+}
+
+func FuzzUnpackTree(f *testing.F) {
+	t, _ := Sum(bytes.NewReader(content(100_000)))
+	f.Add(packTree(t.Marshal(), Profile{0, 1}))
+	f.Add([]byte{255, 255, 255, 255})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		tree, p, err := UnpackTree(b)
+		if err == nil && (len(tree) > len(b) || len(p) > maxProfile) {
+			t.Fatalf("%d bytes give a tree of %d and a profile of %d", len(b), len(tree), len(p))
+		}
+	})
+}
