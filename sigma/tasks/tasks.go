@@ -1,0 +1,260 @@
+package tasks
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"sync"
+
+	"sigmaos/api"
+)
+
+// State is where a task is.
+type State string
+
+const (
+	Waiting State = "waiting"
+	Running State = "running"
+	Done    State = "done"   // final
+	Failed  State = "failed" // final: it failed too often
+)
+
+// Task is one task as it is kept.
+type Task struct {
+	ID      string `json:"id"`
+	State   State  `json:"state"`
+	Attempt int    `json:"attempt"` // given out so often
+	Payload []byte `json:"payload,omitempty"`
+	Result  []byte `json:"result,omitempty"` // of the attempt that was first
+	Winner  int    `json:"winner,omitempty"` // its number
+	Failure int    `json:"failures,omitempty"`
+	Error   string `json:"error,omitempty"` // of the last failure
+}
+
+// Options of a queue.
+type Options struct {
+	// Tries is how many failures end a task; 0 is 4. The end of a leader is none.
+	Tries int
+}
+
+const (
+	defaultTries = 4
+	maxTask      = 256 << 10 // payload or result; larger things go into files
+)
+
+// Queue is a queue at its leader. It may be used by any number of goroutines.
+type Queue struct {
+	s   Store
+	dir string
+	o   Options
+
+	mu    sync.Mutex // held over writes too: the store sees one change of a task at a time
+	tasks map[string]*kept
+}
+
+type kept struct {
+	Task
+	version uint64
+}
+
+// Open takes over the queue in a directory, which is made when it is not there.
+func Open(ctx context.Context, s Store, dir string, o Options) (*Queue, error) {
+	if o.Tries == 0 {
+		o.Tries = defaultTries
+	}
+	q := &Queue{s: s, dir: dir, o: o, tasks: make(map[string]*kept)}
+	if err := s.Mkdir(ctx, dir); err != nil {
+		return nil, err
+	}
+	list, err := s.List(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range list {
+		if err := q.load(ctx, id); err != nil {
+			return nil, err
+		}
+	}
+	return q, nil
+}
+
+// load reads a task. One under way was the last leader's: it waits again, which
+// need not be written, for the next Open would find the same.
+func (q *Queue) load(ctx context.Context, id string) error {
+	b, v, err := q.s.Get(ctx, q.dir+"/"+id)
+	if err != nil {
+		return err
+	}
+	k := &kept{version: v}
+	if err := json.Unmarshal(b, &k.Task); err != nil || k.ID != id {
+		return api.E(api.Internal, "tasks", q.dir+"/"+id, "it is no task (%v); who else writes there?", err)
+	}
+	if k.State == Running {
+		k.State = Waiting
+	}
+	q.tasks[id] = k
+	return nil
+}
+
+// Submit adds a task. The same task twice is one: whoever takes over may submit
+// all again.
+func (q *Queue) Submit(ctx context.Context, id string, payload []byte) error {
+	if id == "" || len(id) > 128 || strings.ContainsAny(id, "/\x00") || id == "." || id == ".." {
+		return api.E(api.Invalid, "submit", id, "an id is a file name of 1 to 128 bytes")
+	}
+	if len(payload) > maxTask {
+		return api.E(api.TooLarge, "submit", id, "a payload of %d bytes; at most %d, put more into a file", len(payload), maxTask)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if k := q.tasks[id]; k != nil {
+		if !bytes.Equal(k.Payload, payload) {
+			return api.E(api.Exists, "submit", id, "there is another task of this id")
+		}
+		return nil
+	}
+	k := &kept{}
+	if err := q.write(ctx, k, Task{ID: id, State: Waiting, Payload: payload}); err != nil {
+		return err
+	}
+	q.tasks[id] = k
+	return nil
+}
+
+// write makes t the task's content, in the store and then here.
+func (q *Queue) write(ctx context.Context, k *kept, t Task) error {
+	b, err := json.Marshal(t)
+	if err != nil {
+		return err
+	}
+	v, err := q.s.Put(ctx, q.dir+"/"+t.ID, b, k.version)
+	if taken(err) { // by ourselves, where an answer was lost, or by a new leader
+		have, now, gerr := q.s.Get(ctx, q.dir+"/"+t.ID)
+		if gerr != nil || !bytes.Equal(have, b) {
+			return err
+		}
+		v, err = now, nil
+	}
+	if err != nil {
+		return err
+	}
+	k.Task, k.version = t, v
+	return nil
+}
+
+// Acquire gives out the first waiting task; ok is false when there is none.
+func (q *Queue) Acquire(ctx context.Context) (t Task, ok bool, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var first *kept
+	for _, k := range q.tasks {
+		if k.State == Waiting && (first == nil || k.ID < first.ID) {
+			first = k
+		}
+	}
+	if first == nil {
+		return Task{}, false, nil
+	}
+	return q.give(ctx, first)
+}
+
+// Again gives out a task that is under way once more, beside the attempt that
+// takes so long; ok is false when it is not under way any more.
+func (q *Queue) Again(ctx context.Context, id string) (t Task, ok bool, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	k := q.tasks[id]
+	if k == nil || k.State != Running {
+		return Task{}, false, nil
+	}
+	return q.give(ctx, k)
+}
+
+func (q *Queue) give(ctx context.Context, k *kept) (Task, bool, error) {
+	t := k.Task
+	t.State, t.Attempt = Running, t.Attempt+1
+	if err := q.write(ctx, k, t); err != nil {
+		return Task{}, false, err
+	}
+	return t, true, nil
+}
+
+// Done commits an attempt's result; first is false when another attempt was
+// faster, whose result stays.
+func (q *Queue) Done(ctx context.Context, id string, attempt int, result []byte) (first bool, err error) {
+	if len(result) > maxTask {
+		return false, api.E(api.TooLarge, "done", id, "a result of %d bytes; at most %d, put more into a file", len(result), maxTask)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	k, err := q.attempted("done", id, attempt)
+	if err != nil {
+		return false, err
+	}
+	if k.State == Done || k.State == Failed {
+		return k.State == Done && k.Winner == attempt && bytes.Equal(k.Result, result), nil
+	}
+	t := k.Task
+	t.State, t.Result, t.Winner = Done, result, attempt
+	if err := q.write(ctx, k, t); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// Failed says that an attempt failed. The task waits again, or has failed for
+// good when that was the last of its tries. Its other attempts go on.
+func (q *Queue) Failed(ctx context.Context, id string, attempt int, text string) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	k, err := q.attempted("failed", id, attempt)
+	if err != nil || k.State == Done || k.State == Failed {
+		return err
+	}
+	if len(text) > 4096 {
+		text = text[:4096]
+	}
+	t := k.Task
+	t.State, t.Failure, t.Error = Waiting, t.Failure+1, text
+	if t.Failure >= q.o.Tries {
+		t.State = Failed
+	}
+	return q.write(ctx, k, t)
+}
+
+func (q *Queue) attempted(op, id string, attempt int) (*kept, error) {
+	k := q.tasks[id]
+	if k == nil {
+		return nil, api.E(api.NotFound, op, id, "no such task")
+	}
+	if attempt < 1 || attempt > k.Attempt {
+		return nil, api.E(api.Invalid, op, id, "attempt %d was not given out; the last is %d", attempt, k.Attempt)
+	}
+	return k, nil
+}
+
+// Tasks are all of them, by id.
+func (q *Queue) Tasks() []Task {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	out := make([]Task, 0, len(q.tasks))
+	for _, k := range q.tasks {
+		out = append(out, k.Task)
+	}
+	slices.SortFunc(out, func(a, b Task) int { return strings.Compare(a.ID, b.ID) })
+	return out
+}
+
+// Count is how many tasks are in a state.
+func (q *Queue) Count(s State) (n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, k := range q.tasks {
+		if k.State == s {
+			n++
+		}
+	}
+	return n
+}

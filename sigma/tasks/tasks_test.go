@@ -1,0 +1,279 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"sigmaos/api"
+)
+
+// memory is a store in which a leader can crash at its n-th write: before it, or
+// after it with the answer lost. fence refuses leaders that were replaced.
+type memory struct {
+	files  map[string]file
+	writes int
+	epoch  int
+}
+
+type file struct {
+	data    string
+	version uint64
+}
+
+var errCrash = errors.New("crash")
+
+// leader is one leader's view of the store.
+type leader struct {
+	m      *memory
+	epoch  int
+	at     int // the write at which it crashes; 0 is never
+	after  bool
+	dead   bool
+	writes int
+}
+
+func (m *memory) lead(at int, after bool) *leader {
+	m.epoch++
+	return &leader{m: m, epoch: m.epoch, at: at, after: after}
+}
+
+func (l *leader) Mkdir(context.Context, string) error { return nil }
+
+func (l *leader) List(_ context.Context, dir string) (out []string, err error) {
+	for p := range l.m.files {
+		if name, ok := strings.CutPrefix(p, dir+"/"); ok {
+			out = append(out, name)
+		}
+	}
+	return out, nil
+}
+
+func (l *leader) Get(_ context.Context, path string) ([]byte, uint64, error) {
+	f, ok := l.m.files[path]
+	if !ok {
+		return nil, 0, api.E(api.NotFound, "get", path, "none")
+	}
+	return []byte(f.data), f.version, nil
+}
+
+func (l *leader) Put(_ context.Context, path string, data []byte, version uint64) (uint64, error) {
+	if l.dead {
+		return 0, errCrash
+	}
+	l.writes++
+	crash := l.at != 0 && l.writes == l.at
+	if crash && !l.after {
+		l.dead = true
+		return 0, errCrash
+	}
+	if l.epoch != l.m.epoch || l.m.files[path].version != version {
+		return 0, api.E(api.Conflict, "put", path, "fence or version")
+	}
+	l.m.writes++
+	l.m.files[path] = file{string(data), uint64(l.m.writes)}
+	if crash {
+		l.dead = true
+		return 0, errCrash
+	}
+	return uint64(l.m.writes), nil
+}
+
+const count = 4
+
+// work does the whole job with a queue: every second attempt fails. It records
+// what was told to be the first result.
+func work(ctx context.Context, s Store, committed map[string]string) error {
+	q, err := Open(ctx, s, "/q", Options{})
+	if err != nil {
+		return err
+	}
+	for i := range count {
+		if err := q.Submit(ctx, fmt.Sprint("t", i), []byte{byte(i)}); err != nil {
+			return err
+		}
+	}
+	for {
+		t, ok, err := q.Acquire(ctx)
+		if err != nil || !ok {
+			return err
+		}
+		if t.Attempt%2 == 1 {
+			if err := q.Failed(ctx, t.ID, t.Attempt, "odd"); err != nil {
+				return err
+			}
+			continue
+		}
+		result := fmt.Sprintf("%s by %d", t.ID, t.Attempt)
+		first, err := q.Done(ctx, t.ID, t.Attempt, []byte(result))
+		if err != nil {
+			return err
+		}
+		if was, again := committed[t.ID]; again || !first {
+			return fmt.Errorf("%s is committed as %q and again as %q (first %v)", t.ID, was, result, first)
+		}
+		committed[t.ID] = result
+	}
+}
+
+// A leader crashes at each of its writes, before and after it, and so does its
+// successor: the third ends the job, and no result is lost or told twice.
+func TestFAULTS_F32_CrashAtEachStep(t *testing.T) {
+	ctx := context.Background()
+	whole := (&memory{files: map[string]file{}}).lead(0, false)
+	if err := work(ctx, whole, map[string]string{}); err != nil {
+		t.Fatal(err)
+	}
+	for first := 1; first <= whole.writes; first++ {
+		for second := 1; second <= whole.writes; second += 3 {
+			for _, after := range []bool{false, true} {
+				m, committed := &memory{files: map[string]file{}}, map[string]string{}
+				for _, at := range []int{first, second} {
+					if err := work(ctx, m.lead(at, after), committed); err != nil && !errors.Is(err, errCrash) {
+						t.Fatalf("crash at %d and %d, after %v: %v", first, second, after, err)
+					}
+				}
+				if err := work(ctx, m.lead(0, false), committed); err != nil {
+					t.Fatalf("crash at %d and %d, after %v: the last leader: %v", first, second, after, err)
+				}
+				q, err := Open(ctx, m.lead(0, false), "/q", Options{})
+				if err != nil || q.Count(Done) != count {
+					t.Fatalf("crash at %d and %d, after %v: %d done, %v; want %d", first, second, after, q.Count(Done), err, count)
+				}
+				for _, x := range q.Tasks() {
+					if want, told := committed[x.ID]; told && want != string(x.Result) {
+						t.Errorf("crash at %d and %d: %s has %q, told was %q", first, second, x.ID, x.Result, want)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestALeaderThatWasReplacedChangesNothing(t *testing.T) {
+	ctx := context.Background()
+	m := &memory{files: map[string]file{}}
+	old, err := Open(ctx, m.lead(0, false), "/q", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Submit(ctx, "a", nil); err != nil {
+		t.Fatal(err)
+	}
+	x, _, err := old.Acquire(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := Open(ctx, m.lead(0, false), "/q", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := maps.Clone(m.files)
+	_, derr := old.Done(ctx, "a", x.Attempt, []byte("old"))
+	for call, err := range map[string]error{"done": derr, "failed": old.Failed(ctx, "a", x.Attempt, ""), "submit": old.Submit(ctx, "b", nil)} {
+		if api.KindOf(err) != api.Conflict {
+			t.Errorf("%s by the old leader: %v, want a conflict", call, err)
+		}
+	}
+	if !maps.Equal(before, m.files) {
+		t.Errorf("the old leader changed %v to %v", before, m.files)
+	}
+	if y, ok, err := q.Acquire(ctx); err != nil || !ok || y.Attempt != x.Attempt+1 {
+		t.Errorf("acquire by the new one: %+v, %v, %v; want attempt %d", y, ok, err, x.Attempt+1)
+	}
+}
+
+// Copies of tasks race in any order; each task has the result of the first.
+func TestTheFirstResultStays(t *testing.T) {
+	ctx := context.Background()
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		m := &memory{files: map[string]file{}}
+		q, err := Open(ctx, m.lead(0, false), "/q", Options{Tries: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := q.Submit(ctx, "a", nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok, err := q.Acquire(ctx); !ok || err != nil {
+			t.Fatalf("acquire: %v, %v", ok, err)
+		}
+		for range 3 {
+			if _, ok, err := q.Again(ctx, "a"); !ok || err != nil {
+				t.Fatalf("again: %v, %v", ok, err)
+			}
+		}
+		want := 0
+		for _, i := range r.Perm(4) {
+			n := i + 1
+			if r.IntN(3) == 0 {
+				if err := q.Failed(ctx, "a", n, "x"); err != nil {
+					t.Fatal(err)
+				}
+				continue
+			}
+			first, err := q.Done(ctx, "a", n, fmt.Append(nil, n))
+			if err != nil || first != (want == 0) {
+				t.Fatalf("seed %d: done of attempt %d: first %v, %v; the winner was %d", seed, n, first, err, want)
+			}
+			if want == 0 {
+				want = n
+			}
+		}
+		if x := q.Tasks()[0]; want != 0 && (x.State != Done || x.Winner != want || string(x.Result) != fmt.Sprint(want)) {
+			t.Errorf("seed %d: %+v, want the result of %d", seed, x, want)
+		}
+	}
+}
+
+func TestWrongUse(t *testing.T) {
+	ctx := context.Background()
+	m := &memory{files: map[string]file{}}
+	q, err := Open(ctx, m.lead(0, false), "/q", Options{Tries: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Submit(ctx, "a", []byte("1")); err != nil {
+		t.Fatal(err)
+	}
+	_, notGiven := q.Done(ctx, "a", 1, nil)
+	_, unknown := q.Done(ctx, "b", 1, nil)
+	for _, tt := range []struct {
+		name string
+		err  error
+		kind api.Kind
+	}{
+		{"empty id", q.Submit(ctx, "", nil), api.Invalid},
+		{"a path for an id", q.Submit(ctx, "x/y", nil), api.Invalid},
+		{"a large payload", q.Submit(ctx, "c", make([]byte, maxTask+1)), api.TooLarge},
+		{"another task of the id", q.Submit(ctx, "a", []byte("2")), api.Exists},
+		{"the same task", q.Submit(ctx, "a", []byte("1")), ""},
+		{"done before it was given out", notGiven, api.Invalid},
+		{"done of an unknown one", unknown, api.NotFound},
+	} {
+		if api.KindOf(tt.err) != tt.kind {
+			t.Errorf("%s: %v, want kind %q", tt.name, tt.err, tt.kind)
+		}
+	}
+	for i := range 2 {
+		x, ok, err := q.Acquire(ctx)
+		if err != nil || !ok || x.Attempt != i+1 {
+			t.Fatalf("acquire %d: %+v, %v, %v", i, x, ok, err)
+		}
+		if err := q.Failed(ctx, "a", x.Attempt, "no"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if x := q.Tasks()[0]; x.State != Failed || x.Error != "no" {
+		t.Errorf("after two failures: %+v, want failed", x)
+	}
+	if ids := slices.Collect(maps.Keys(q.tasks)); len(ids) != 1 {
+		t.Errorf("tasks %v, want a alone", ids)
+	}
+}
