@@ -83,8 +83,8 @@ func TestNeverWithoutAMajority(t *testing.T) {
 				n++
 			}
 		}
-		if want := min(Max, (len(w.up)+1)/2*2-1); len(w.up) >= 3 && n < 3 || n%2 == 0 && len(w.up) > 2 {
-			t.Fatalf("seed %d: %d voters with %d nodes, want up to %d: %+v", seed, n, len(w.up), want, w.peers)
+		if len(w.up) > 2 && (n < 3 || n%2 == 0 || n > Max) {
+			t.Fatalf("seed %d: %d voters with %d nodes, want 3 or %d: %+v", seed, n, len(w.up), Max, w.peers)
 		}
 	}
 }
@@ -105,7 +105,7 @@ func (w *world) churn() {
 	}
 	n := fmt.Sprint("n", 1+w.r.IntN(len(w.up)))
 	w.up[n] = !w.up[n]
-	if w.majority() == false {
+	if !w.majority() {
 		w.up[n] = true
 	}
 }
