@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -146,7 +147,12 @@ func (d *devNodes) spawn(stop func(), more ...string) error {
 		if i+1 < devPeers && len(d.nodes) >= devPeers {
 			offers = "node,named"
 		}
-		args := append([]string{"dev", "--name", c.Name + "-" + f.Node, "--node", f.Node, "--roles", offers,
+		for _, r := range []string{"s3", "db"} {
+			if slices.Contains(c.Roles, r) {
+				offers += "," + r
+			}
+		}
+		args := append([]string{"dev", "--name", c.Name + "-" + f.Node, "--node", f.Node, "--roles", offers, "--s3-dir", "off",
 			"--data-dir", f.DataDir, "--run-dir", filepath.Join(c.RunDir, f.Node), "--cgroup-root", c.CgroupRoot,
 			"--listen", f.Addr, "--metrics", "off", "--gateway", "off",
 			"--mcpu", fmt.Sprint(c.MCPU), "--memory", fmt.Sprint(c.Memory), "--log-level", c.LogLevel,

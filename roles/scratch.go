@@ -77,7 +77,8 @@ func (s *System) publishLinks(ctx context.Context) {
 		for _, r := range s.Realms.List() {
 			live[r.ID] = true
 			l := have[r.ID]
-			if l != nil && l.alive() && l.n == len(s.published()) {
+			if l != nil && l.alive() {
+				s.extend(ctx, r.ID, l)
 				continue
 			}
 			if l != nil {
@@ -115,7 +116,8 @@ func (s *System) publishLinks(ctx context.Context) {
 // their lease, which is renewed as long as this node lives.
 type nodeLinks struct {
 	c     *ninep.Client
-	n     int // links
+	root  *ninep.Fid
+	n     int // links that are there, of those published
 	lease string
 	stop  context.CancelFunc
 	done  chan struct{}
@@ -140,21 +142,42 @@ func (s *System) linkNode(ctx context.Context, realm string) (_ *nodeLinks, err 
 	if err != nil {
 		return nil, err
 	}
-	list := s.published()
-	for _, l := range list {
-		err := s.linkOne(ctx, root, l, lease)
+	kctx, stop := context.WithCancel(context.Background())
+	l := &nodeLinks{c: c, root: root, lease: lease, stop: stop, done: make(chan struct{})}
+	if err := s.addLinks(ctx, realm, l); err != nil {
+		stop()
+		return nil, err
+	}
+	go l.keep(kctx)
+	return l, nil
+}
+
+// extend adds what was published since.
+func (s *System) extend(ctx context.Context, realm string, l *nodeLinks) {
+	if l.n == len(s.published()) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := s.addLinks(ctx, realm, l); err != nil {
+		s.Log.Debug("this node is not all in the names yet", "realm", realm, "err", err)
+	}
+}
+
+// addLinks makes the links that are not there yet, under the one lease.
+func (s *System) addLinks(ctx context.Context, realm string, l *nodeLinks) error {
+	for _, p := range s.published()[l.n:] {
+		err := s.linkOne(ctx, l.root, p, l.lease)
 		switch api.KindOf(err) {
 		case "":
 		case api.NotDir, api.Invalid, api.Exists: // the realm has something else there
-			s.Log.Debug("a link has no place", "realm", realm, "dir", l.dir, "err", err)
+			s.Log.Debug("a link has no place", "realm", realm, "dir", p.dir, "err", err)
 		default:
-			return nil, err
+			return err
 		}
+		l.n++
 	}
-	kctx, stop := context.WithCancel(context.Background())
-	l := &nodeLinks{c: c, n: len(list), lease: lease, stop: stop, done: make(chan struct{})}
-	go l.keep(kctx)
-	return l, nil
+	return nil
 }
 
 // linkOne makes one link, and its directory where that is not there.
