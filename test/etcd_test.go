@@ -244,3 +244,27 @@ func TestDevClusterHasThreeEtcdPeers(t *testing.T) {
 		return err == nil && string(b) == "x", fmt.Sprintf("%q, %v", b, err)
 	})
 }
+
+// Keys are replaced under etcd's peers, which find each other again with the new
+// ones.
+func TestKeysAreReplacedUnderThreeEtcdPeers(t *testing.T) {
+	p := startPeers(t, 3)
+	n1, n3 := p.list[0], p.list[2]
+	p.voters(n1, 1, 2, 3)
+	for _, args := range [][]string{{"cluster", "rotate"}, {"cluster", "rotate", "--drop-old"}} {
+		if _, e, code := n1.Ctl(args...); code != 0 {
+			t.Fatal(e)
+		}
+		time.Sleep(2 * time.Second) // every node takes its certificate
+	}
+	n3.Kill()
+	n3.Start()
+	p.voters(n3, 1, 2, 3)
+	p.list[0].Kill() // now the two that are left need each other
+	eventually(t, time.Minute, "a write with the new keys", func() (bool, string) {
+		_, err := n3.etcdPut(10 * time.Second)
+		return err == nil, fmt.Sprint(err)
+	})
+	n1.Start()
+	p.voters(n1, 1, 2, 3)
+}
