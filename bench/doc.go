@@ -48,6 +48,7 @@ type Cluster interface {
 	CreateRealm(ctx context.Context, name string) error
 	RemoveRealm(ctx context.Context, name string) error
 	Nodes(ctx context.Context) ([]api.NodeInfo, error)
+	Why(ctx context.Context, id string) (api.Why, error)
 	// JoinToken is what admits a node.
 	JoinToken(ctx context.Context) ([]byte, error)
 	InRealm(ctx context.Context, name string) (Cluster, io.Closer, error)
@@ -69,6 +70,7 @@ type Options struct {
 var Benches = map[string]func(context.Context, Cluster, Options) (Result, error){
 	"start": Start,
 	"rate":  Rate,
+	"cold":  Cold,
 	"dial":  Dial,
 	"net":   Net,
 	"name":  Name,

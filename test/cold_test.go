@@ -169,3 +169,17 @@ func TestColdStormFetchesEachChunkOnce(t *testing.T) {
 		t.Errorf("%d bytes were fetched of a program of %d, want each once at most", cold.Bytes, info.Size())
 	}
 }
+
+// The bench of cold starts runs, and what it calls cold was fetched from the
+// other node.
+func TestBenchCold(t *testing.T) {
+	if !scaled(false, true) {
+		t.Skip("SIGMA_LONG=1 runs it: it moves 100 MB programs")
+	}
+	head := StartNode(t).figures("cold", "-n", "1")
+	for _, f := range head.Rows {
+		if strings.HasPrefix(f.Row, "peer") && f.Value <= 0 {
+			t.Errorf("row %s: %+v, want a time", f.Row, f)
+		}
+	}
+}

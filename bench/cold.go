@@ -1,0 +1,144 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"sigmaos/api"
+	"sigmaos/bench/lab"
+)
+
+const coldRounds = 15
+
+// coldState is what the output says about the state before each start.
+const coldState = "page cache and disk cache of the node: without the program; its name: not asked before; the realm's slots: warm; the link between the nodes: warm"
+
+// coldRow is a program to start cold: that of the build, with so many bytes
+// behind its end that nobody touches.
+type coldRow struct {
+	name, program string
+	size          int64
+}
+
+// coldRows begin with the headline.
+var coldRows = []coldRow{
+	{"peer", "hello-raw", 0},
+	{"peer-glibc", "hello-c", 0},
+	{"peer-1MB", "hello-raw", 1 << 20},
+	{"peer-10MB", "hello-raw", 10 << 20},
+	{"peer-100MB", "hello-raw", 100 << 20},
+}
+
+// Cold measures the first start of programs that only another node has: from
+// the Spawn call of a tool to the first line of main. Each start is of a program
+// of its own: the bytes behind the end of the file differ.
+func Cold(ctx context.Context, _ Cluster, o Options) (r Result, err error) {
+	n := o.N
+	if n == 0 {
+		n = coldRounds
+	}
+	pair, err := lab.NewPair()
+	if err != nil {
+		return r, err
+	}
+	defer pair.Close()
+	t, err := startNodes(ctx, o, pair)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, t.close()) }()
+	for i, row := range coldRows {
+		fmt.Fprintf(o.Log, "%s\n", row.name)
+		rounds := n
+		if row.size >= 100<<20 {
+			rounds = min(n, 3) // each is 100 MB of disk and hashing on the other node
+		}
+		x, err := t.cold(ctx, o, row, rounds)
+		if err != nil {
+			return r, err
+		}
+		if i == 0 {
+			bare, err := bareRound(filepath.Join(o.Programs, row.program), 10*rounds)
+			if err != nil {
+				return r, err
+			}
+			r = x
+			r.Against, r.AgainstValue = "bare", median(bare) // vfork and exec of the same file, on this machine's disk
+			r.Ratio = r.Value / r.AgainstValue
+			continue
+		}
+		x.Against, x.AgainstValue, x.Ratio = r.Row, r.Value, x.Value/r.Value
+		r.Rows = append(r.Rows, x)
+	}
+	r.Rows = append(r.Rows, Result{Bench: "cold", Row: "store", Note: "not measured: binfs has no object store among its sources yet"})
+	return r, nil
+}
+
+// cold measures one row: uploads to node a, starts on node b.
+func (t *twoNodes) cold(ctx context.Context, o Options, row coldRow, n int) (Result, error) {
+	r := Result{Bench: "cold", Row: row.name, Unit: "ms"}
+	text, err := os.ReadFile(filepath.Join(o.Programs, row.program))
+	if err != nil {
+		return r, api.E(api.NotFound, "bench", row.program, "this program is not built; it needs a C compiler: apt-get install gcc libc6-dev, then make")
+	}
+	if _, err := t.coldStart(ctx, text, row.size, nil); err != nil { // makes the slots
+		return r, err
+	}
+	var ms []float64
+	var fetched, requests, network []float64
+	for range n {
+		var w api.Why
+		v, err := t.coldStart(ctx, text, row.size, &w)
+		if err != nil {
+			return r, err
+		}
+		if w.Start == nil || w.Start.Warm {
+			return r, fmt.Errorf("bench: %s: a start that should be cold was warm", w.Proc.ID)
+		}
+		ms = append(ms, v)
+		fetched, requests, network = append(fetched, float64(w.Start.Bytes)), append(requests, float64(w.Start.Requests)), append(network, float64(w.Start.Took)/1e6)
+	}
+	r.fill(ms)
+	r.Value = r.P50
+	r.Steps = map[string]float64{"network": median(network)}
+	r.Note = fmt.Sprintf("%.0f bytes fetched for a start, in %.0f requests; %s", median(fetched), median(requests), coldState)
+	return r, nil
+}
+
+// coldStart uploads a program that nobody has had to node a and runs it on b,
+// ms.
+func (t *twoNodes) coldStart(ctx context.Context, text []byte, size int64, w *api.Why) (float64, error) {
+	path := filepath.Join(t.dir, "program")
+	more := make([]byte, max(size-int64(len(text)), 16))
+	rand.Read(more)
+	if err := os.WriteFile(path, append(bytes.Clone(text), more...), 0o700); err != nil {
+		return 0, err
+	}
+	p, err := t.node[0].Upload(ctx, path)
+	if err != nil {
+		return 0, err
+	}
+	time.Sleep(20 * time.Millisecond) // what the upload left to do
+	b := t.node[1]
+	begin := now()
+	_, id, st, err := b.Run(ctx, &api.ProcDesc{Program: p.Digest, Args: []string{"-q"}, Memory: 64 << 20})
+	if err != nil {
+		return 0, err
+	}
+	var first int64
+	if _, err := fmt.Sscan(string(st.Data), &first); err != nil {
+		return 0, fmt.Errorf("bench: %s: %v", id, st)
+	}
+	if w != nil {
+		if *w, err = b.Why(ctx, string(id)); err != nil {
+			return 0, err
+		}
+	}
+	return float64(first-begin) / 1e6, nil
+}
