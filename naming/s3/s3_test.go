@@ -275,8 +275,9 @@ func TestReplacedWhileRead(t *testing.T) {
 
 // The realm's unsent bytes are bounded: a writer beyond waits, and is told.
 func TestUnsentIsBounded(t *testing.T) {
+	t.Parallel()
 	_, st := s3test.Start(t)
-	s := serve(t, st, s3.Config{Unsent: 2 << 20, Part: 5 << 20, Patience: 300 * time.Millisecond})
+	s := serve(t, st, s3.Config{Unsent: 2 << 20, Part: 5 << 20, Patience: 2 * time.Second})
 	dir := bucket(t, s)
 	var open []tree.Handle
 	var err error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -56,11 +57,25 @@ func bucket(t testing.TB, s *s3.Server) tree.File {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := root.Create(context.Background(), fmt.Sprintf("bucket-%d", buckets.Add(1)), tree.NewFile{Mode: tree.ModeDir | 0o775, Exclusive: true})
+	name := fmt.Sprintf("bucket-%d", buckets.Add(1))
+	f, err := root.Create(context.Background(), name, tree.NewFile{Mode: tree.ModeDir | 0o775, Exclusive: true})
 	if err != nil {
 		t.Fatal(err)
 	}
+	names.Store(f, name)
 	return f
+}
+
+// names are those of the buckets that were made.
+var names sync.Map
+
+func nameOf(t testing.TB, f tree.File) string {
+	t.Helper()
+	name, ok := names.Load(f)
+	if !ok {
+		t.Fatal("no bucket of ours")
+	}
+	return name.(string)
 }
 
 func TestTree(t *testing.T) {

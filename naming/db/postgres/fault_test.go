@@ -18,7 +18,7 @@ import (
 // error in time, and another realm's queries go on.
 func TestFAULTS_OneRealmsServerHangs(t *testing.T) {
 	pg := dbtest.Start(t)
-	s := postgres.NewServer(postgres.Config{Connect: time.Second, Conns: 4})
+	s := postgres.NewServer(postgres.Config{Connect: 4 * time.Second, Conns: 4})
 	for name, says := range map[string]string{"hangs": "", "nonsense": "HTTP/1.1 400 Bad Request\r\n\r\n"} {
 		t.Run(name, func(t *testing.T) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -66,7 +66,7 @@ func TestFAULTS_OneRealmsServerHangs(t *testing.T) {
 					t.Errorf("the error tells the address: %v", err)
 				}
 			}
-			if took := time.Since(begin); took > 30*time.Second {
+			if took := time.Since(begin); took > time.Minute {
 				t.Errorf("the errors came after %v", took)
 			}
 		})

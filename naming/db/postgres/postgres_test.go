@@ -95,15 +95,19 @@ func TestSessionFile(t *testing.T) {
 			t.Errorf("%s gives\n%s%v (kind %q), want\n%s%s %s", c.sql, got, err, api.KindOf(err), c.want, c.kind, c.textOfFail)
 		}
 	}
-	short := session(t, db.New(s.Backend(realm(pg, "red")), db.Limits{Time: time.Second, Rows: 1000}, ""))
+	short := session(t, db.New(s.Backend(realm(pg, "red")), db.Limits{Time: 3 * time.Second}, ""))
 	if _, err := short("SELECT pg_sleep(30)"); api.KindOf(err) != api.Deadline {
 		t.Errorf("a query over its time: %v", err)
 	}
+	if got, err := short("SELECT 1 AS a"); got != "{\"a\":1}\n" {
+		t.Errorf("after it: %q, %v", got, err)
+	}
+	short = session(t, db.New(s.Backend(realm(pg, "red")), db.Limits{Rows: 1000}, ""))
 	if got, err := short("SELECT generate_series(1, 100000000) AS i"); api.KindOf(err) != api.TooLarge || strings.Count(got, "\n") != 1000 {
 		t.Errorf("100,000,000 rows where 1,000 may be: %d rows, %v", strings.Count(got, "\n"), err)
 	}
 	if got, err := short("SELECT 1 AS a"); got != "{\"a\":1}\n" {
-		t.Errorf("after both: %q, %v", got, err)
+		t.Errorf("after that: %q, %v", got, err)
 	}
 }
 
