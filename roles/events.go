@@ -43,8 +43,16 @@ func startEvents(_ context.Context, s *System) (func(context.Context) error, err
 	return func(context.Context) error { return l.Close() }, nil
 }
 
-// event notes what happened in a realm, by id; "" is the cluster.
-func (s *System) event(realm string, e api.Event) { s.events.Add(realm, e) }
+// event notes what happened in a realm, by id; "" is the cluster. What still
+// happens in one that is removed is nobody's to read.
+func (s *System) event(realm string, e api.Event) {
+	if realm != "" {
+		if _, err := s.Realms.ByID(realm); err != nil {
+			return
+		}
+	}
+	s.events.Add(realm, e)
+}
 
 func (s *System) dialledOutside(c api.Caller, target, address string) {
 	if target != address {

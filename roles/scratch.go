@@ -255,6 +255,7 @@ func (s *System) dropNames(ctx context.Context, realm string) error {
 			return err
 		}
 	}
+	s.events.Drop(realm)
 	return errors.Join(s.ux.RemoveRealm(ctx, realm), s.dropBuckets(realm), s.dropDatabase(realm))
 }
 

@@ -176,7 +176,7 @@ func TestFAULTS_F11_OneEtcdPeerOfThreeIsLost(t *testing.T) {
 		}
 		var took []time.Duration
 		dead.Kill()
-		for end := time.Now().Add(scaled(6*time.Second, time.Minute)); time.Now().Before(end) || len(took) < 500; {
+		for end := time.Now().Add(scaled(3*time.Second, time.Minute)); time.Now().Before(end) || len(took) < 300; {
 			begin := time.Now()
 			eventually(t, 30*time.Second, victim+" killed: a write", func() (bool, string) {
 				_, err := left[len(took)%2].etcdPut(20 * time.Second)

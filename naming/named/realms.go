@@ -22,7 +22,7 @@ const (
 	namePrefix  = "/sigma/v1/realm-names/" // + name: the id
 )
 
-var realmName = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
+var realmName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
 // record is the stored form of a realm.
 type record struct {
@@ -159,8 +159,8 @@ func (r *Realms) List() []api.Realm {
 
 // Create makes a realm; its name must be free.
 func (r *Realms) Create(ctx context.Context, n api.Realm) (api.Realm, error) {
-	if !realmName.MatchString(n.Name) || n.Name == "-" { // which stands for none
-		return n, api.E(api.Invalid, "realm create", n.Name, "a realm's name is 1 to 63 of a-z, 0-9 and -")
+	if !realmName.MatchString(n.Name) {
+		return n, api.E(api.Invalid, "realm create", n.Name, "a realm's name is 1 to 63 of a-z, 0-9 and -, and does not begin with -")
 	}
 	if q := n.Quota; q.Procs < 0 || q.Memory < 0 || q.MCPU < 0 || q.Scratch < 0 {
 		return n, api.E(api.Invalid, "realm create", n.Name, "a quota below zero: %+v", q)

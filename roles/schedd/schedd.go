@@ -524,11 +524,11 @@ func (s *Schedd) finish(p *proc, st api.Status) {
 	p.realm.use = p.realm.use.Sub(quota.Of(p.desc))
 	p.realm.ended = append(p.realm.ended, p)
 	p.realm.expireLocked(s.cfg.KeepCount, time.Time{})
-	close(p.done)
-	s.mu.Unlock()
-	if s.cfg.Event != nil {
+	if s.cfg.Event != nil { // before anybody who waits may forget the realm
 		s.cfg.Event(p.realm.rec.ID, api.Event{Kind: api.EventEnded, Proc: p.id, User: p.caller.User, Detail: st.String()})
 	}
+	close(p.done)
+	s.mu.Unlock()
 	p.log.Close()
 	if s.cfg.Observe != nil {
 		s.cfg.Observe.Ended(p.info(s.cfg.Info.Node))
