@@ -43,49 +43,9 @@ func (p *pathServer) Links(ctx context.Context, names []string) (out []resolve.E
 // may publish a service outside, named has checked when the link was made; so the
 // mark is looked at here, and not taken from the caller.
 func (s *System) resolvePath(ctx context.Context, c api.Caller, path string) (t api.Target, err error) {
-	var open []*ninep.Client
-	defer func() {
-		for _, c := range open {
-			c.Close()
-		}
-	}()
-	server := func(p control.Passed) (*pathServer, error) {
-		conn, err := connOf(p)
-		if err != nil {
-			return nil, err
-		}
-		cl, err := ninep.NewClient(ctx, conn)
-		if err != nil {
-			return nil, err
-		}
-		open = append(open, cl)
-		root, _, err := cl.Attach(ctx, "", nil)
-		return &pathServer{cl, root}, err
-	}
 	trusted := make(map[*pathServer]bool) // those of σOS itself
-	r := resolve.New(resolve.Config[*pathServer]{
-		Root: func(ctx context.Context) (*pathServer, error) {
-			p, err := s.Proxy.Dial(ctx, c, api.Target{Service: namedService})
-			if err != nil {
-				return nil, err
-			}
-			ps, err := server(p)
-			trusted[ps] = err == nil
-			return ps, err
-		},
-		Dial: func(ctx context.Context, link tree.Attr) (*pathServer, error) {
-			p, err := s.Proxy.Dial(ctx, c, linkTarget(link))
-			if err != nil {
-				return nil, err
-			}
-			return server(p)
-		},
-		Here: func(link tree.Attr) bool {
-			t := linkTarget(link)
-			node, _, _, ok := t.Endpoint.Parse()
-			return ok && node == s.nodeNum || t.Service != "" && t.Node == s.Config.Node
-		},
-	})
+	r, end := s.resolver(ctx, c, func(ps *pathServer) { trusted[ps] = true })
+	defer end()
 	err = r.Do(ctx, path, func(ctx context.Context, ps *pathServer, names []string) (*resolve.Stop, error) {
 		w, err := ps.root.Stat(ctx, names...)
 		switch {
@@ -105,6 +65,56 @@ func (s *System) resolvePath(ctx context.Context, c api.Caller, path string) (t 
 		return nil, nil
 	})
 	return t, err
+}
+
+// resolver walks the realm's name space as c, for as long as ctx; end closes its
+// connections. root is told of the servers of the realm's root.
+func (s *System) resolver(ctx context.Context, c api.Caller, root func(*pathServer)) (r *resolve.Resolver[*pathServer], end func()) {
+	var open []*ninep.Client
+	end = func() {
+		for _, c := range open {
+			c.Close()
+		}
+	}
+	server := func(p control.Passed) (*pathServer, error) {
+		conn, err := connOf(p)
+		if err != nil {
+			return nil, err
+		}
+		cl, err := ninep.NewClient(ctx, conn)
+		if err != nil {
+			return nil, err
+		}
+		open = append(open, cl)
+		root, _, err := cl.Attach(ctx, "", nil)
+		return &pathServer{cl, root}, err
+	}
+	r = resolve.New(resolve.Config[*pathServer]{
+		Root: func(ctx context.Context) (*pathServer, error) {
+			p, err := s.Proxy.Dial(ctx, c, api.Target{Service: namedService})
+			if err != nil {
+				return nil, err
+			}
+			ps, err := server(p)
+			if root != nil && err == nil {
+				root(ps)
+			}
+			return ps, err
+		},
+		Dial: func(ctx context.Context, link tree.Attr) (*pathServer, error) {
+			p, err := s.Proxy.Dial(ctx, c, linkTarget(link))
+			if err != nil {
+				return nil, err
+			}
+			return server(p)
+		},
+		Here: func(link tree.Attr) bool {
+			t := linkTarget(link)
+			node, _, _, ok := t.Endpoint.Parse()
+			return ok && node == s.nodeNum || t.Service != "" && t.Node == s.Config.Node
+		},
+	})
+	return r, end
 }
 
 // linkTarget is what an endpoint link leads to.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"sigmaos/api"
 	"sigmaos/runtime/binfs"
@@ -180,6 +181,52 @@ func TestBenchCold(t *testing.T) {
 	for _, f := range head.Rows {
 		if strings.HasPrefix(f.Row, "peer") && f.Value <= 0 {
 			t.Errorf("row %s: %+v, want a time", f.Row, f)
+		}
+	}
+}
+
+// A program put anywhere in the realm's name space starts on any node by that
+// path, and is what the path meant when it was spawned.
+func TestPaper33_ProgramByItsPath(t *testing.T) {
+	nodes := StartCluster(t, 2)
+	const path = "/ux/n1/prog"
+	put := func(program string) {
+		t.Helper()
+		eventually(t, 20*time.Second, "the program is put", func() (bool, string) {
+			_, e, code := nodes[0].Ctl("put", Proc(t, program), path)
+			return code == 0, e
+		})
+	}
+	put("hello")
+	run := func(args ...string) (api.ProcInfo, api.Status) {
+		t.Helper()
+		c := nodes[1].Client("default")
+		id, err := c.Spawn(context.Background(), &api.ProcDesc{Program: path, Args: args})
+		if err != nil {
+			t.Fatalf("spawn of %s: %v", path, err)
+		}
+		st := nodes[1].Await(c, id)
+		y, err := c.Why(context.Background(), string(id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return y.Proc, st
+	}
+	first, st := run()
+	if st.State != api.Exited || st.Code != 0 {
+		t.Fatalf("the program at %s ended %+v, want exited 0", path, st)
+	}
+	if again, _ := run(); again.Digest != first.Digest {
+		t.Errorf("two spawns of one file are %s and %s", first.Digest, again.Digest)
+	}
+	put("testproc")
+	if other, st := run("exit", "7"); other.Digest == first.Digest || st.Code != 7 {
+		t.Errorf("after another program was put: %s ended %+v, want the new one with status 7", other.Digest, st)
+	}
+	c := nodes[1].Client("default")
+	for name, bad := range map[string]string{"missing": "/ux/n1/nothing", "a directory": "/ux/n1", "up": "/../etc/passwd", "no server": "/ux/n9/prog"} {
+		if id, err := c.Spawn(context.Background(), &api.ProcDesc{Program: bad}); err == nil {
+			t.Errorf("%s: %s is spawned as %s", name, bad, id)
 		}
 	}
 }

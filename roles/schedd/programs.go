@@ -110,8 +110,17 @@ func (s *Schedd) Program(realm, path string) (api.Program, error) {
 	return s.programs.resolve(realm, path)
 }
 
-// program is Program, and asks the other nodes for what is not here.
-func (s *Schedd) program(realm, path string) (api.Program, error) {
+// program is Program, and looks into the realm's name space and asks the other
+// nodes for what is not here.
+func (s *Schedd) program(c api.Caller, path string) (api.Program, error) {
+	realm := c.Realm
+	if s.cfg.PathProgram != nil && strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "/bin/") && len(path) <= 4096 {
+		p, err := s.cfg.PathProgram(c, path)
+		if api.KindOf(err) == api.NotFound {
+			err = api.E(api.NotFound, "spawn", short(path), "no such program; programs are at /bin/NAME (sigmactl programs lists them), or any file of the realm")
+		}
+		return p, err
+	}
 	p, err := s.programs.resolve(realm, path)
 	if err != nil && api.KindOf(err) == api.NotFound && s.cfg.FindProgram != nil && len(path) <= 4096 {
 		if q, ok := s.cfg.FindProgram(realm, path); ok {

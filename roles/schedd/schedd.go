@@ -73,6 +73,9 @@ type Config struct {
 	DropNames func(ctx context.Context, realm string) error
 	// FindProgram asks other nodes for a program that this one does not know.
 	FindProgram func(realm, path string) (api.Program, bool)
+	// PathProgram takes a program from a path of the realm's name space, as c may
+	// read it.
+	PathProgram func(c api.Caller, path string) (api.Program, error)
 	// ColdStart tells how a program came to this node; nil where it was here.
 	ColdStart func(realm, digest string) *binfs.Cold
 	// Methods are those of other roles, by name.
@@ -206,7 +209,7 @@ func (s *Schedd) SpawnAs(c api.Caller, d *api.ProcDesc, id api.ProcID) (api.Proc
 	if err := d.Normalize(); err != nil {
 		return "", err
 	}
-	prog, err := s.program(c.Realm, d.Program)
+	prog, err := s.program(c, d.Program)
 	if err != nil {
 		return "", err
 	}
