@@ -67,10 +67,20 @@ func epReport[T any](n *Node, realm string, args ...string) (v T) {
 func (n *Node) serving(c *admin.Client, args ...string) (api.ProcID, []api.Endpoint) {
 	n.t.Helper()
 	id := n.Running(c, &api.ProcDesc{Program: n.put(c, "eptest"), Args: args, FDs: 2000, Threads: 100, Memory: 256 << 20})
-	var eps []api.Endpoint
-	for _, f := range strings.Fields(n.logs(c, id)) {
-		eps = append(eps, api.Endpoint(f))
+	want := 1
+	if len(args) > 1 && args[0] == "serve" {
+		want, _ = strconv.Atoi(args[1])
 	}
+	var eps []api.Endpoint
+	// Started and the output take different ways: the output may come later.
+	eventually(n.t, 20*time.Second, "the endpoints are printed", func() (bool, string) {
+		text := n.logs(c, id)
+		eps = nil
+		for _, f := range strings.Fields(text) {
+			eps = append(eps, api.Endpoint(f))
+		}
+		return len(eps) >= want && strings.HasSuffix(text, "\n"), text
+	})
 	return id, eps
 }
 
