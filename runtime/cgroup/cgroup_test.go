@@ -247,6 +247,30 @@ func TestRealmCPUOutlivesSlots(t *testing.T) {
 	}
 }
 
+// Slots of one realm that end together leave nothing of the realm, in whatever
+// order the hierarchies lose them.
+func TestFAULTS_F34_LastSlotsEndTogether(t *testing.T) {
+	l, root := machine(t)
+	tree := open(t, l, root, "n1")
+	for range 50 {
+		var wg sync.WaitGroup
+		for i := range 4 {
+			g := group(t, tree, BE, "r1", fmt.Sprint(i))
+			wg.Go(func() {
+				if err := g.Close(); err != nil {
+					t.Errorf("Close: %v", err)
+				}
+			})
+		}
+		wg.Wait()
+		for _, dir := range tree.dirs("be/n1/r1") {
+			if exists(dir) {
+				t.Fatalf("%s is left", dir)
+			}
+		}
+	}
+}
+
 // As sigmad does: the process joins sys, and is back where it was at the end.
 func TestJoinSys(t *testing.T) {
 	l, root := machine(t)

@@ -181,10 +181,12 @@ func (g *Group) remove() {
 }
 
 // removeRealm removes a realm's group where it was the last slot, and keeps its
-// CPU time. t.mu must be held.
+// CPU time. Of two slots that end together, the first may find it gone in some
+// hierarchies and held by the other in the rest, which are then the second's to
+// remove. t.mu must be held.
 func (t *Tree) removeRealm(path string) {
 	used, err := t.cpuTime(path)
-	if err != nil {
+	if err != nil && !vanished(err) {
 		return
 	}
 	gone := false

@@ -32,6 +32,7 @@ type Pool struct {
 
 	mu     sync.Mutex
 	kinds  map[kind]*slots
+	going  map[*Slot]struct{} // dropped, perhaps not gone yet
 	total  int
 	closed bool
 	stop   context.CancelFunc
@@ -73,7 +74,7 @@ func NewPool(cfg PoolConfig, m *Maker, binfs func() (Binfs, error)) *Pool {
 		cfg.Idle = time.Minute
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	p := &Pool{cfg: cfg, maker: m, binfs: binfs, kinds: make(map[kind]*slots), done: ctx, stop: stop}
+	p := &Pool{cfg: cfg, maker: m, binfs: binfs, kinds: make(map[kind]*slots), going: make(map[*Slot]struct{}), done: ctx, stop: stop}
 	p.wg.Add(1)
 	go p.trimmer()
 	return p
@@ -122,7 +123,7 @@ func (p *Pool) Put(s *Slot) {
 				p.growLocked(k, g)
 			}
 		} else {
-			s.Close()
+			p.closeLocked(s)
 		}
 		p.mu.Unlock()
 		return
@@ -143,6 +144,19 @@ func (p *Pool) dropLocked(g *slots, s *Slot) {
 		delete(g.all, s)
 		p.total--
 	}
+	p.closeLocked(s)
+}
+
+// closeLocked closes a slot and remembers it until it is gone.
+func (p *Pool) closeLocked(s *Slot) {
+	for o := range p.going {
+		select {
+		case <-o.Gone():
+			delete(p.going, o)
+		default:
+		}
+	}
+	p.going[s] = struct{}{}
 	s.Close()
 }
 
@@ -274,7 +288,6 @@ func (p *Pool) RemoveRealm(realm string) {
 		if k.realm == realm {
 			delete(p.kinds, k)
 			for s := range g.all {
-				gone = append(gone, s)
 				p.dropLocked(g, s)
 			}
 			waiters = append(waiters, g.waiters...)
@@ -282,6 +295,11 @@ func (p *Pool) RemoveRealm(realm string) {
 			if g.making {
 				made = append(made, g.made)
 			}
+		}
+	}
+	for s := range p.going {
+		if s.realm == realm {
+			gone = append(gone, s)
 		}
 	}
 	p.mu.Unlock()
@@ -341,11 +359,13 @@ func (p *Pool) Close() {
 	var waiters []func(*Slot, error)
 	for _, g := range p.kinds {
 		for s := range g.all {
-			s.Close()
-			gone = append(gone, s)
+			p.closeLocked(s)
 		}
 		waiters = append(waiters, g.waiters...)
 		g.waiters = nil
+	}
+	for s := range p.going {
+		gone = append(gone, s)
 	}
 	p.mu.Unlock()
 	p.stop()
