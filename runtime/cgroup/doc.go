@@ -14,6 +14,7 @@
 // first and removed by whoever leaves last, and both must be safe against
 // another node that does the opposite at that moment.
 //
+// <root> weighs as many CPUs as the machine has, beside what else the host runs.
 // The weight at every level of lc is the mCPU below it. be is idle class as a
 // whole; realms in it weigh the same, as do the slots of a realm.
 //

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -96,6 +97,11 @@ func Open(cfg Config) (_ *Tree, err error) {
 		}
 	}
 	if err := t.setIdle(); err != nil {
+		return nil, err
+	}
+	// The procs together weigh against the host's processes as much as the machine
+	// has CPUs, not as one process.
+	if err := t.setWeight("", 1000*runtime.NumCPU()); err != nil {
 		return nil, err
 	}
 	// A new group weighs as much as 1000 mCPU, which nobody has reserved yet.

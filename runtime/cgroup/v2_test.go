@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -69,6 +71,7 @@ func TestV2Files(t *testing.T) {
 		"sigma/be/cpu.idle":                       "1",
 		"sigma/be/n1/cpu.idle":                    "0",
 		"sigma/lc/cpu.idle":                       "0",
+		"sigma/cpu.weight":                        strconv.Itoa(min(100*runtime.NumCPU(), 10000)),
 		"sigma/be/cpu.weight":                     "100",
 		"sigma/be/n1/r1/cpu.weight":               "100",
 		"sigma/lc/n1/r1/7/cpu.weight":             "250",
@@ -259,5 +262,21 @@ func TestWeights(t *testing.T) {
 		if _, w := weightFile(true, c.mcpu); w != c.v2 {
 			t.Errorf("weight of %d mCPU = %d, want %d", c.mcpu, w, c.v2)
 		}
+	}
+}
+
+// The root is made with the weight of one CPU; beside the host's own processes it
+// has that of all of them, in whichever version this machine has.
+func TestRootWeighsAsMuchAsTheMachineHasCPUs(t *testing.T) {
+	l, root := machine(t)
+	tree := open(t, l, root, "n1")
+	n := runtime.NumCPU()
+	_, v2 := tree.dir("cpu", "")
+	want := strconv.Itoa(min(1024*n, 262144))
+	if v2 {
+		want = strconv.Itoa(min(100*n, 10000))
+	}
+	if got := value(t, tree, "", "cpu", "cpu.shares", "cpu.weight"); got != want {
+		t.Errorf("weight of %s = %s, want %s for %d CPUs", root, got, want, n)
 	}
 }
