@@ -8,7 +8,19 @@ import (
 	"time"
 )
 
-// run simulates and checks what must hold always.
+// long is for what takes minutes.
+var long = os.Getenv("SIGMA_LONG") != ""
+
+func logTable(t *testing.T, all []Report) {
+	t.Helper()
+	var out strings.Builder
+	if err := Table(&out, all...); err != nil || strings.Count(out.String(), "\n") != len(all)+1 {
+		t.Errorf("table: %v", err)
+	}
+	t.Log("\n" + out.String())
+}
+
+// simulate simulates and checks what must hold always.
 func simulate(t *testing.T, c Config) Report {
 	t.Helper()
 	r, err := Run(c)
@@ -24,7 +36,7 @@ func simulate(t *testing.T, c Config) Report {
 	return r
 }
 
-// calm is simulate for clusters in which nothing goes wrong: no proc may fail.
+// calmly is simulate for clusters in which nothing goes wrong: no proc may fail.
 func calmly(t *testing.T, c Config) Report {
 	t.Helper()
 	r := simulate(t, c)
@@ -50,8 +62,15 @@ func TestOneSeedOneHistory(t *testing.T) {
 }
 
 func TestPaper43_RealmsGetEqualShares(t *testing.T) {
-	for _, nodes := range []int{2, 3, 10} {
+	sizes := []int{2, 3, 10}
+	if long {
+		sizes = append(sizes, 100)
+	}
+	var all []Report
+	defer func() { logTable(t, all) }()
+	for _, nodes := range sizes {
 		r := calmly(t, Fair(nodes, 3*time.Second))
+		all = append(all, r)
 		if r.Unfairness > 0.05 || r.Settle > 2*time.Second || r.BusyUtilization < 0.95 {
 			t.Errorf("%d nodes: unfair by %.3f, settled after %v, %.3f of the CPU used", nodes, r.Unfairness, r.Settle, r.BusyUtilization)
 		}
@@ -126,8 +145,9 @@ func TestTooLargeForAnyNodeIsRefused(t *testing.T) {
 // doubles messages. simulate checks what is promised.
 func TestFAULTS_F2_F6_F8_F29_Chaos(t *testing.T) {
 	seeds := uint64(12)
-	if os.Getenv("SIGMA_LONG") != "" {
+	if long {
 		seeds = 300
+		logTable(t, []Report{simulate(t, Chaos(1, 100, 20*time.Second)), simulate(t, Chaos(1, 1000, 5*time.Second))})
 	}
 	var sum Report
 	for seed := range seeds {
@@ -154,23 +174,19 @@ func TestFAULTS_F2_F6_F8_F29_Chaos(t *testing.T) {
 // TestScale shows that placing a proc costs the same in a large cluster; with
 // SIGMA_LONG=1 the large ones, and the costs are compared.
 func TestScale(t *testing.T) {
-	sizes, long := []int{10, 50}, os.Getenv("SIGMA_LONG") != ""
+	sizes, seconds := []int{10, 50}, []time.Duration{5, 2}
 	if long {
-		sizes = []int{10, 100, 1000, 10_000}
+		sizes, seconds = []int{10, 100, 1000, 10_000}, []time.Duration{300, 30, 5, 2}
 	}
 	var all []Report
-	for _, n := range sizes {
-		r := calmly(t, Scale(n, max(time.Second, min(20*time.Second, time.Duration(5000/n)*time.Second/10))))
+	for i, n := range sizes {
+		r := calmly(t, Scale(n, seconds[i]*time.Second))
 		if r.BEWait99 > 100*time.Millisecond || r.LCWait99 > 10*time.Millisecond {
 			t.Errorf("%d nodes at three quarters: p99 of the wait %v and %v", n, r.BEWait99, r.LCWait99)
 		}
 		all = append(all, r)
 	}
-	var out strings.Builder
-	if err := Table(&out, all...); err != nil || strings.Count(out.String(), "\n") != len(sizes)+1 {
-		t.Errorf("table: %v\n%s", err, out.String())
-	}
-	t.Log("\n" + out.String())
+	logTable(t, all)
 	if small, large := all[0].PlacementNs, all[len(all)-1].PlacementNs; long && large > 2*small {
 		t.Errorf("a placement takes %.0f ns among %d nodes, and %.0f among %d", large, sizes[len(sizes)-1], small, sizes[0])
 	}
