@@ -3,6 +3,8 @@ package roles
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"sync"
 	"time"
 
@@ -163,8 +165,11 @@ func (s *System) servePrograms(server *rpc.Server) {
 			return nil, api.E(api.Invalid, r.Method, "", "%v", err)
 		}
 		b, err := st.Give(q)
-		if err != nil {
-			return nil, api.E(api.NotFound, r.Method, q.Digest, "%v", err)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, api.E(api.NotFound, r.Method, q.Digest, "this node does not have it")
+		case err != nil:
+			return nil, api.E(api.Unavailable, r.Method, q.Digest, "%v", err)
 		}
 		return b, nil
 	})

@@ -44,7 +44,7 @@ func serveAsk(ctx context.Context, conn io.ReadWriteCloser, c *Chain) error {
 		}
 		t, p, from, err := c.Tree(ctx, q.Realm, d)
 		if err != nil {
-			return nil, api.E(api.Unavailable, askTree, q.Digest, "%v", err)
+			return nil, api.E(kindOf(err), askTree, q.Digest, "%v", err)
 		}
 		return answer(name(from), packTree(t.Marshal(), p)), nil
 	})
@@ -55,11 +55,18 @@ func serveAsk(ctx context.Context, conn io.ReadWriteCloser, c *Chain) error {
 		}
 		data, from, err := c.chunksOf(ctx, q, d)
 		if err != nil {
-			return nil, api.E(api.Unavailable, askChunks, q.Digest, "%v", err)
+			return nil, api.E(kindOf(err), askChunks, q.Digest, "%v", err)
 		}
 		return answer(name(from), data), nil
 	})
 	return server.ServeConn(ctx, conn, nil)
+}
+
+func kindOf(err error) api.Kind {
+	if errors.Is(err, os.ErrNotExist) {
+		return api.NotFound
+	}
+	return api.Unavailable
 }
 
 func name(s string) string { return s[:min(len(s), 255)] }

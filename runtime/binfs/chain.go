@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"sync"
 	"time"
+
+	"sigmaos/api"
 )
 
 // Origin is a place other than this disk that may have programs: a peer, an
@@ -112,7 +115,8 @@ func (c *Chain) remember(k nodeKey, t Tree) {
 	c.trees[k] = t
 }
 
-// each tries fn on the origins until one does it.
+// each tries fn on the origins until one does it. The error is fs.ErrNotExist
+// where all of them answered that they do not have the program.
 func (c *Chain) each(ctx context.Context, realm string, d Digest, fn func(context.Context, Origin) error) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTime)
 	defer cancel()
@@ -121,6 +125,7 @@ func (c *Chain) each(ctx context.Context, realm string, d Digest, fn func(contex
 		return "", err
 	}
 	defer leave()
+	absent := true // everybody says so
 	errs := []error{fmt.Errorf("binfs: no node or store that answers has %s", d)}
 	for _, o := range c.order(realm, d) {
 		try, done := context.WithTimeout(ctx, tryTime)
@@ -130,10 +135,14 @@ func (c *Chain) each(ctx context.Context, realm string, d Digest, fn func(contex
 			c.Favour(realm, d, o.Name())
 			return o.Name(), nil
 		}
+		absent = absent && api.KindOf(err) == api.NotFound
 		errs = append(errs, fmt.Errorf("%s: %w", o.Name(), err))
 		if ctx.Err() != nil {
 			break
 		}
+	}
+	if absent {
+		errs = append(errs, fs.ErrNotExist)
 	}
 	return "", errors.Join(errs...)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"sigmaos/api"
 )
 
 // place is an origin that has one program, and spoils what it gives.
@@ -251,4 +254,36 @@ func FuzzUnpackTree(f *testing.F) {
 			t.Fatalf("%d bytes give a tree of %d and a profile of %d", len(b), len(tree), len(p))
 		}
 	})
+}
+
+type noOrigin struct {
+	Origin
+	err error
+}
+
+func (o noOrigin) Name() string { return "other" }
+
+func (o noOrigin) Tree(context.Context, string, Digest) ([]byte, Profile, error) {
+	return nil, nil, o.err
+}
+
+// "There is no such program" takes everybody's answer.
+func TestChainTellsAbsentFromSilent(t *testing.T) {
+	none, down := api.E(api.NotFound, "give", "x", "not here"), api.E(api.Unavailable, "give", "x", "down")
+	for _, tt := range []struct {
+		name   string
+		errs   []error
+		absent bool
+	}{{"nobody to ask", nil, true}, {"all say no", []error{none, none}, true}, {"one is down", []error{none, down}, false}, {"one is damaged", []error{errors.New("damaged"), none}, false}} {
+		c := NewChain(func(string) (out []Origin) {
+			for _, err := range tt.errs {
+				out = append(out, noOrigin{err: err})
+			}
+			return out
+		})
+		_, _, _, err := c.Tree(t.Context(), "r", Digest("s1-x"))
+		if err == nil || errors.Is(err, fs.ErrNotExist) != tt.absent {
+			t.Errorf("%s: Tree: %v, want it to say absent: %v", tt.name, err, tt.absent)
+		}
+	}
 }

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sigmaos/api"
 )
 
 // ProcessName is argv[0] of the process that serves the mount.
@@ -241,7 +243,9 @@ func (h *Holder) Close() error {
 	return nil
 }
 
-func isNotExist(err error) bool { return errors.Is(err, os.ErrNotExist) }
+func isNotExist(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || api.KindOf(err) == api.NotFound
+}
 
 // mountPoints makes the directories below run.
 func mountPoints(run string) (binfs, jail string, err error) {
