@@ -1,0 +1,170 @@
+package schedd
+
+import (
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sigmaos/api"
+	"sigmaos/internal/failpoint"
+	"sigmaos/net/control"
+	"sigmaos/net/fdpass"
+	"sigmaos/runtime/cgroup"
+	"sigmaos/runtime/slot"
+	"sigmaos/sched/quota"
+)
+
+// restTime is how soon a slot that was not ready for a small proc is tried
+// again.
+const restTime = 2 * time.Millisecond
+
+// A start that met a dead mount is made again when binfs is back, which takes a
+// fraction of a second.
+const (
+	againTime = 100 * time.Millisecond
+	maxAgain  = 20
+)
+
+// getSlot asks for a slot; a start that fails because of its slot is tried
+// again in another one. The proc was never exec'ed then.
+func (s *Schedd) getSlot(p *proc, tries int) {
+	class := cgroup.BE
+	if p.lc() {
+		class = cgroup.LC
+	}
+	s.cfg.Pool.Get(p.realm.rec.ID, class, p.desc.FDs, func(sl *slot.Slot, err error) {
+		if err == nil {
+			err = s.begin(p, sl)
+			if err == nil {
+				return
+			}
+			s.cfg.Pool.Put(sl)
+			if errors.Is(err, slot.ErrResting) {
+				s.wg.Add(1)
+				time.AfterFunc(restTime, func() { defer s.wg.Done(); s.getSlot(p, tries) })
+				return
+			}
+			if tries > 1 && err != errEnded {
+				s.log.Warn("slot refused a start", "proc", p.id, "err", err)
+				s.getSlot(p, tries-1)
+				return
+			}
+		}
+		s.finish(p, api.Status{State: api.Refused, Message: "no σcontainer: " + err.Error()})
+	})
+}
+
+var errEnded = api.E(api.Canceled, "start", "", "it was ended before it started")
+
+// begin hands p to a slot.
+func (s *Schedd) begin(p *proc, sl *slot.Slot) error {
+	ours, fd, err := fdpass.Pair(unix.SOCK_STREAM)
+	if err != nil {
+		return err
+	}
+	theirs := slot.Donated(fd)
+	s.mu.Lock()
+	if p.ending != "" || p.state.Final() {
+		s.mu.Unlock()
+		ours.Close()
+		theirs.Close()
+		return errEnded
+	}
+	p.slot, p.seq = sl, sl.Seq()+1
+	p.stamps.Slot = monotonic()
+	p.ctlDone = make(chan struct{})
+	s.mu.Unlock()
+	failpoint.Hit("begin")
+
+	caller := api.Caller{Node: s.cfg.Info.Node, Realm: p.caller.Realm, User: p.caller.User, Proc: p.id, Class: p.desc.Class}
+	s.wg.Add(1)
+	go func(done chan struct{}) {
+		defer s.wg.Done()
+		if err := control.Serve(s.ctx, ours, caller, procHandler{s, p}, s.cfg.Endpoints); err != nil {
+			s.log.Debug("control channel", "proc", p.id, "err", err)
+		}
+		close(done)
+	}(p.ctlDone)
+
+	err = sl.Start(slot.Spec{
+		Program: p.prog.Digest, Arg0: p.desc.Program, Args: p.desc.Args, Env: p.desc.Env,
+		FDs: p.desc.FDs, Memory: p.desc.Memory, Threads: p.desc.Threads, MCPU: p.desc.MCPU,
+		Control: theirs, Log: p.log,
+	}, func(e slot.End) { s.ended(p, sl, e) })
+	failpoint.Hit("sent")
+	if err != nil {
+		<-p.ctlDone
+		s.mu.Lock()
+		p.slot = nil
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// ended has the end of a proc from its slot. Its channel ends with it, after
+// the frames it still wrote.
+func (s *Schedd) ended(p *proc, sl *slot.Slot, e slot.End) {
+	<-p.ctlDone
+	failpoint.Hit("ended")
+	s.cfg.Endpoints.ProcEnded(p.id)
+	s.mu.Lock()
+	p.slot = nil
+	if e.TryAgain() && p.ending == "" && !s.closed && p.again < maxAgain {
+		p.again++
+		s.wg.Add(1)
+		s.mu.Unlock()
+		s.cfg.Pool.Put(sl)
+		time.AfterFunc(againTime, func() { defer s.wg.Done(); s.getSlot(p, 3) })
+		return
+	}
+	p.stamps.Exec = e.Exec
+	p.cpu, p.rss = e.CPU, e.RSS
+	p.denied = e.Denied
+	for _, n := range e.Denied {
+		s.total.DeniedCalls += int64(n)
+	}
+	st := p.statusLocked(e)
+	s.mu.Unlock()
+	s.finish(p, st)
+	s.cfg.Pool.Put(sl)
+	s.dispatch()
+}
+
+// finish makes p's status final, once.
+func (s *Schedd) finish(p *proc, st api.Status) {
+	now := monotonic()
+	s.mu.Lock()
+	if p.state.Final() {
+		s.mu.Unlock()
+		return
+	}
+	if p.state == api.Queued {
+		s.total.Queued--
+	} else {
+		s.total.Running--
+		s.cfg.Capacity.Release(string(p.id))
+	}
+	if p.ending != "" && st.State == api.Refused {
+		st = api.Status{State: p.ending, Message: p.reason}
+	}
+	p.state, p.status = st.State, st
+	p.stamps.Ended = now
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	s.total.Ended++
+	s.total.Ends[st.State]++
+	p.realm.use = p.realm.use.Sub(quota.Of(p.desc))
+	p.realm.ended = append(p.realm.ended, p)
+	p.realm.expireLocked(s.cfg.KeepCount, time.Time{})
+	if s.cfg.Event != nil { // before anybody who waits may forget the realm
+		s.cfg.Event(p.realm.rec.ID, api.Event{Kind: api.EventEnded, Proc: p.id, User: p.caller.User, Detail: st.String()})
+	}
+	close(p.done)
+	s.mu.Unlock()
+	p.log.Close()
+	if s.cfg.Observe != nil {
+		s.cfg.Observe.Ended(p.info(s.cfg.Info.Node))
+	}
+}
