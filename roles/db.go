@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sigmaos/api"
+	"sigmaos/internal/splice"
 	"sigmaos/naming/db"
 	"sigmaos/naming/db/postgres"
 	"sigmaos/naming/db/sqlite"
@@ -59,7 +60,7 @@ func startDB(ctx context.Context, s *System) (_ func(context.Context) error, err
 		}
 	}()
 	d := &databases{pg: postgres.NewServer(postgres.Config{Logger: log}), trees: make(map[postgres.Realm]*db.FS)}
-	if d.settings, err = named.OpenSettings(ctx, s.etcd, named.DBSettings, log); err != nil {
+	if d.settings, err = named.OpenSettings(ctx, s.etcd, named.DBSettings); err != nil {
 		return nil, err
 	}
 	undo.add(func() error { d.settings.Close(); return nil })
@@ -178,7 +179,7 @@ func (s *System) joinDB(ctx context.Context, conn net.Conn, c api.Caller, d *dat
 	}
 	defer release()
 	defer there.Close()
-	join(ctx, conn, there)
+	splice.Join(ctx, conn, there)
 }
 
 // servePG speaks PostgreSQL's protocol with a caller.

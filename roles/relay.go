@@ -2,12 +2,11 @@ package roles
 
 import (
 	"context"
-	"io"
 	"net"
-	"sync"
 	"time"
 
 	"sigmaos/api"
+	"sigmaos/internal/splice"
 )
 
 // relay hands a caller's connection on to a service of another node.
@@ -19,23 +18,11 @@ func (s *System) relay(ctx context.Context, conn net.Conn, c api.Caller, service
 		there, cerr := connOf(p)
 		if err = cerr; err == nil {
 			defer there.Close()
-			join(ctx, conn, there)
+			splice.Join(ctx, conn, there)
 			return
 		}
 	}
 	s.Log.Debug("handing a connection on", "service", service, "node", node, "err", err)
-}
-
-// join copies between two connections until one ends, or ctx does; both are closed
-// then.
-func join(ctx context.Context, a, b net.Conn) {
-	end := context.AfterFunc(ctx, func() { a.Close(); b.Close() })
-	defer end()
-	var wg sync.WaitGroup
-	wg.Go(func() { io.Copy(b, a); b.Close() })
-	io.Copy(a, b)
-	a.Close()
-	wg.Wait()
 }
 
 // whileSame runs serve until it ends, or what it serves is not the right thing any

@@ -58,7 +58,7 @@ func startS3(ctx context.Context, s *System) (_ func(context.Context) error, err
 		}
 	}()
 	o := &objects{ownDir: s.Config.S3Dir}
-	if o.settings, err = named.OpenSettings(ctx, s.etcd, named.S3Settings, log); err != nil {
+	if o.settings, err = named.OpenSettings(ctx, s.etcd, named.S3Settings); err != nil {
 		return nil, err
 	}
 	undo.add(func() error { o.settings.Close(); return nil })

@@ -28,15 +28,21 @@ func Members(ctx context.Context, c *clientv3.Client) ([]Member, error) {
 	}
 	var out []Member
 	for _, m := range r.Members {
-		e := Member{ID: m.ID, Node: m.Name, Voter: !m.IsLearner, Started: m.Name != ""}
-		for _, u := range m.PeerURLs {
-			if n, ok := nodeOf(u); ok {
-				e.Node = n
-			}
-		}
-		out = append(out, e)
+		out = append(out, memberOf(m.ID, m.Name, m.PeerURLs, m.IsLearner))
 	}
 	return out, nil
+}
+
+// memberOf is a peer by the node in its address: etcd knows the name of one that
+// has started.
+func memberOf(id uint64, name string, urls []string, learner bool) Member {
+	m := Member{ID: id, Node: name, Voter: !learner, Started: name != ""}
+	for _, u := range urls {
+		if n, ok := nodeOf(u); ok {
+			m.Node = n
+		}
+	}
+	return m
 }
 
 // Leader is the id of the peer that leads, 0 while none does, as some peer knows.
@@ -121,13 +127,7 @@ func (p *Peer) Announce(ctx context.Context) error {
 func (p *Peer) Known() []Member {
 	var out []Member
 	for _, m := range p.etcd.Server.Cluster().Members() {
-		e := Member{ID: uint64(m.ID), Node: m.Name, Voter: !m.IsLearner, Started: m.Name != ""}
-		for _, u := range m.PeerURLs {
-			if n, ok := nodeOf(u); ok {
-				e.Node = n
-			}
-		}
-		out = append(out, e)
+		out = append(out, memberOf(uint64(m.ID), m.Name, m.PeerURLs, m.IsLearner))
 	}
 	return out
 }

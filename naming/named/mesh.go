@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -12,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"sigmaos/internal/splice"
 )
 
 // etcd's peers know each other by name: the peer of node n2 is at
@@ -142,19 +143,7 @@ func (m *Mesh) carry(node string, c net.Conn) {
 		m.log.Debug("the etcd peer of a node cannot be reached", "peer", node, "err", err)
 		return
 	}
-	splice(m.ctx, c, far)
-}
-
-// splice copies both ways until either side or ctx ends, and closes both.
-func splice(ctx context.Context, a, b net.Conn) {
-	stop := context.AfterFunc(ctx, func() { a.Close(); b.Close() })
-	defer stop()
-	var wg sync.WaitGroup
-	wg.Go(func() { io.Copy(a, b); a.Close(); b.Close() })
-	io.Copy(b, a)
-	a.Close()
-	b.Close()
-	wg.Wait()
+	splice.Join(m.ctx, c, far)
 }
 
 // Close ends all ways and what goes over them.

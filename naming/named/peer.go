@@ -16,6 +16,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+
+	"sigmaos/internal/splice"
 )
 
 // PeerConfig of an embedded etcd.
@@ -279,7 +281,7 @@ func serveAt(ctx context.Context, c net.Conn, path string) error {
 	if err != nil {
 		return err
 	}
-	splice(ctx, c, e)
+	splice.Join(ctx, c, e)
 	return nil
 }
 

@@ -52,7 +52,10 @@ func OpenRealms(ctx context.Context, c *clientv3.Client, log *slog.Logger) (*Rea
 		stop()
 		return nil, fmt.Errorf("named: reading the realms: %w", err)
 	}
-	go r.follow(wctx, rev)
+	go func() {
+		defer close(r.done)
+		follow(wctx, c, realmPrefix, rev, r.apply, r.load)
+	}()
 	return r, nil
 }
 
@@ -95,32 +98,14 @@ func (r *Realms) dropLocked(id string) {
 	}
 }
 
-// follow applies changes; after a compaction it reads the table again.
-func (r *Realms) follow(ctx context.Context, rev int64) {
-	defer close(r.done)
-	for ctx.Err() == nil {
-		for resp := range r.c.Watch(ctx, realmPrefix, clientv3.WithPrefix(), clientv3.WithRev(rev+1)) {
-			r.mu.Lock()
-			for _, e := range resp.Events {
-				if e.Type == clientv3.EventTypeDelete {
-					r.dropLocked(strings.TrimPrefix(string(e.Kv.Key), realmPrefix))
-				} else {
-					r.putLocked(e.Kv.Value)
-				}
-				rev = e.Kv.ModRevision
-			}
-			r.mu.Unlock()
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		if n, err := r.load(ctx); err == nil {
-			rev = n
+func (r *Realms) apply(events []*clientv3.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range events {
+		if e.Type == clientv3.EventTypeDelete {
+			r.dropLocked(strings.TrimPrefix(string(e.Kv.Key), realmPrefix))
 		} else {
-			select {
-			case <-ctx.Done():
-			case <-time.After(time.Second):
-			}
+			r.putLocked(e.Kv.Value)
 		}
 	}
 }

@@ -3,11 +3,9 @@ package named
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"maps"
 	"strings"
 	"sync"
-	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -34,7 +32,6 @@ func settingsOf(realm string) []string {
 type Settings struct {
 	c      *clientv3.Client
 	prefix string
-	log    *slog.Logger
 	stop   context.CancelFunc
 	done   chan struct{}
 
@@ -43,15 +40,18 @@ type Settings struct {
 }
 
 // OpenSettings reads those of a kind and follows them.
-func OpenSettings(ctx context.Context, c *clientv3.Client, kind string, log *slog.Logger) (*Settings, error) {
+func OpenSettings(ctx context.Context, c *clientv3.Client, kind string) (*Settings, error) {
 	wctx, stop := context.WithCancel(context.Background())
-	s := &Settings{c: c, prefix: settingsPrefix + kind + "/", log: log, stop: stop, done: make(chan struct{})}
+	s := &Settings{c: c, prefix: settingsPrefix + kind + "/", stop: stop, done: make(chan struct{})}
 	rev, err := s.load(ctx)
 	if err != nil {
 		stop()
 		return nil, fmt.Errorf("named: reading the realms' settings: %w", err)
 	}
-	go s.follow(wctx, rev)
+	go func() {
+		defer close(s.done)
+		follow(wctx, c, s.prefix, rev, s.apply, s.load)
+	}()
 	return s, nil
 }
 
@@ -75,33 +75,15 @@ func (s *Settings) load(ctx context.Context) (rev int64, err error) {
 	return resp.Header.Revision, nil
 }
 
-// follow applies changes; after a compaction it reads all again.
-func (s *Settings) follow(ctx context.Context, rev int64) {
-	defer close(s.done)
-	for ctx.Err() == nil {
-		for resp := range s.c.Watch(ctx, s.prefix, clientv3.WithPrefix(), clientv3.WithRev(rev+1)) {
-			s.mu.Lock()
-			for _, e := range resp.Events {
-				realm := strings.TrimPrefix(string(e.Kv.Key), s.prefix)
-				if e.Type == clientv3.EventTypeDelete {
-					delete(s.m, realm)
-				} else {
-					s.m[realm] = e.Kv.Value
-				}
-				rev = e.Kv.ModRevision
-			}
-			s.mu.Unlock()
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		if n, err := s.load(ctx); err == nil {
-			rev = n
-			continue
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(time.Second):
+func (s *Settings) apply(events []*clientv3.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range events {
+		realm := strings.TrimPrefix(string(e.Kv.Key), s.prefix)
+		if e.Type == clientv3.EventTypeDelete {
+			delete(s.m, realm)
+		} else {
+			s.m[realm] = e.Kv.Value
 		}
 	}
 }
