@@ -1,21 +1,18 @@
 package sqlite
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"sigmaos/api"
+	"sigmaos/internal/child"
 )
 
 // Config of a Pool.
@@ -38,17 +35,16 @@ type Pool struct {
 
 	mu     sync.Mutex
 	closed bool
+	n      int // processes started
 	realms map[string]*process
 }
 
 // process is one realm's.
 type process struct {
-	cmd    *exec.Cmd
-	in     io.Closer
+	*child.Process
 	socket string
-	done   chan struct{} // closed when it has ended
-	users  int           // connections
-	used   time.Time     // when the last one ended
+	users  int       // connections
+	used   time.Time // when the last one ended
 }
 
 // NewPool makes a pool; nothing is started yet. The caller closes it.
@@ -79,9 +75,11 @@ func (p *Pool) Dial(ctx context.Context, realm string) (_ net.Conn, release func
 		return nil, nil, api.E(api.Unavailable, "db", "", "this node is stopping")
 	}
 	r := p.realms[realm]
-	if r != nil && r.ended() {
-		p.cfg.Logger.Warn("a realm's database process has ended; it is started again", "realm", realm, "state", r.cmd.ProcessState.String())
-		r = nil
+	if r != nil {
+		if how, ok := r.Ended(); ok {
+			p.cfg.Logger.Warn("a realm's database process has ended; it is started again", "realm", realm, "state", how)
+			r = nil
+		}
 	}
 	if r == nil {
 		if r, err = p.start(realm); err != nil {
@@ -103,15 +101,6 @@ func (p *Pool) Dial(ctx context.Context, realm string) (_ net.Conn, release func
 	}, nil
 }
 
-func (r *process) ended() bool {
-	select {
-	case <-r.done:
-		return true
-	default:
-		return false
-	}
-}
-
 func (p *Pool) start(realm string) (_ *process, err error) {
 	dir := filepath.Join(p.cfg.Dir, realm)
 	for _, d := range []string{dir, p.cfg.RunDir} {
@@ -120,8 +109,10 @@ func (p *Pool) start(realm string) (_ *process, err error) {
 		}
 	}
 	// The socket is made here: connections wait in it until the process takes them.
-	socket := filepath.Join(p.cfg.RunDir, realm)
-	os.Remove(socket)
+	// Each process has its own, for the one before may not have ended yet.
+	p.n++
+	socket := filepath.Join(p.cfg.RunDir, fmt.Sprint(realm, ".", p.n))
+	os.Remove(socket) // of a run that was killed
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
 	if err != nil {
 		return nil, err
@@ -137,60 +128,14 @@ func (p *Pool) start(realm string) (_ *process, err error) {
 	cmd.Args = []string{ProcessName}
 	cmd.Env = []string{"TMPDIR=" + dir, "SQLITE_TMPDIR=" + dir, "GOGC=50"}
 	cmd.ExtraFiles = []*os.File{file}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	in, err := cmd.StdinPipe()
+	c, err := child.Start(cmd, settings{realm, dir, p.cfg.Disk, p.cfg.Memory}, func(line string) {
+		p.cfg.Logger.Warn("a realm's database", "realm", realm, "says", line)
+	}, func() { os.Remove(socket) })
 	if err != nil {
-		return nil, err
-	}
-	said, w, err := os.Pipe()
-	if err != nil {
-		in.Close()
-		return nil, err
-	}
-	cmd.Stderr = w
-	err = cmd.Start()
-	w.Close()
-	if err != nil {
-		in.Close()
-		said.Close()
-		return nil, err
-	}
-	r := &process{cmd: cmd, in: in, socket: socket, done: make(chan struct{}), used: time.Now()}
-	p.wg.Go(func() { p.log(realm, said) })
-	p.wg.Go(func() {
-		defer close(r.done)
-		cmd.Wait()
 		os.Remove(socket)
-	})
-	if err := json.NewEncoder(in).Encode(settings{realm, dir, p.cfg.Disk, p.cfg.Memory}); err != nil {
-		r.end()
-		return nil, fmt.Errorf("telling it what to do: %w", err)
+		return nil, err
 	}
-	return r, nil
-}
-
-// log passes on what a process says, a bounded line at a time.
-func (p *Pool) log(realm string, r io.ReadCloser) {
-	defer r.Close()
-	in := bufio.NewReaderSize(r, 4096)
-	for {
-		line, _, err := in.ReadLine()
-		if err != nil {
-			return
-		}
-		p.cfg.Logger.Warn("a realm's database", "realm", realm, "says", string(line))
-	}
-}
-
-// end has a process end, and waits.
-func (r *process) end() {
-	r.in.Close()
-	select {
-	case <-r.done:
-	case <-time.After(5 * time.Second):
-		r.cmd.Process.Kill()
-		<-r.done
-	}
+	return &process{Process: c, socket: socket, used: time.Now()}, nil
 }
 
 func (p *Pool) endIdle() {
@@ -202,15 +147,22 @@ func (p *Pool) endIdle() {
 			return
 		case <-tick.C:
 		}
-		p.mu.Lock()
-		for realm, r := range p.realms {
-			if r.users == 0 && time.Since(r.used) > p.cfg.Idle || r.ended() {
-				delete(p.realms, realm)
-				r.end()
-			}
+		for _, r := range p.takeIdle() { // not under the lock: one that hangs is its own realm's trouble
+			r.End()
 		}
-		p.mu.Unlock()
 	}
+}
+
+func (p *Pool) takeIdle() (out []*process) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for realm, r := range p.realms {
+		if _, over := r.Ended(); over || r.users == 0 && time.Since(r.used) > p.cfg.Idle {
+			delete(p.realms, realm)
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // PIDs of the processes, by realm.
@@ -219,7 +171,7 @@ func (p *Pool) PIDs() map[string]int {
 	defer p.mu.Unlock()
 	out := make(map[string]int)
 	for realm, r := range p.realms {
-		out[realm] = r.cmd.Process.Pid
+		out[realm] = r.PID()
 	}
 	return out
 }
@@ -227,10 +179,11 @@ func (p *Pool) PIDs() map[string]int {
 // Remove ends a realm's process and removes its database.
 func (p *Pool) Remove(realm string) error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if r := p.realms[realm]; r != nil {
-		delete(p.realms, realm)
-		r.end()
+	r := p.realms[realm]
+	delete(p.realms, realm)
+	p.mu.Unlock()
+	if r != nil {
+		r.End()
 	}
 	return os.RemoveAll(filepath.Join(p.cfg.Dir, realm))
 }
@@ -252,13 +205,15 @@ func (p *Pool) Close() error {
 		return nil
 	}
 	p.closed = true
-	for _, r := range p.realms {
-		r.in.Close() // all at once
-	}
-	for _, r := range p.realms {
-		r.end()
-	}
+	list := p.realms
+	p.realms = nil
 	p.mu.Unlock()
+	for _, r := range list {
+		r.Ask() // all at once
+	}
+	for _, r := range list {
+		r.End()
+	}
 	close(p.stop)
 	p.wg.Wait()
 	os.Remove(p.cfg.RunDir)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -238,7 +239,12 @@ func TestProcessForEachRealm(t *testing.T) {
 		eventually(t, "the killed process to end", func() bool {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			return p.realms["red"] == nil || p.realms["red"].ended()
+			r := p.realms["red"]
+			if r == nil {
+				return true
+			}
+			_, over := r.Ended()
+			return over
 		})
 		if _, err := red.query("SELECT 1"); err == nil {
 			t.Error("a query to a killed process succeeds")
@@ -246,9 +252,24 @@ func TestProcessForEachRealm(t *testing.T) {
 	})
 	t.Run("again", func(t *testing.T) { remote(t, p, "red").ok("SELECT x FROM t", "{\"x\":\"red\"}\n") })
 	eventually(t, "an idle process to end", func() bool { return p.PIDs()["red"] == 0 })
-	if err := p.Remove("red"); err != nil {
-		t.Error(err)
-	}
+	t.Run("one that hangs holds up nobody else", func(t *testing.T) {
+		remote(t, p, "red").ok("SELECT x FROM t", "{\"x\":\"red\"}\n")
+		if err := syscall.Kill(p.PIDs()["red"], syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		removed := make(chan error, 1)
+		go func() { removed <- p.Remove("red") }()
+		eventually(t, "red to be taken out", func() bool { return p.PIDs()["red"] == 0 })
+		remote(t, p, "blue").ok("SELECT 1 AS n", "{\"n\":1}\n")
+		select {
+		case err := <-removed:
+			t.Fatalf("the process that hangs has ended already (%v); this shows nothing", err)
+		default:
+		}
+		if err := <-removed; err != nil {
+			t.Error(err)
+		}
+	})
 	if got := p.Realms(); len(got) != 1 || got[0] != "blue" {
 		t.Errorf("after red was removed there are %q", got)
 	}

@@ -9,22 +9,19 @@
 package local
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"sigmaos/api"
+	"sigmaos/internal/child"
 	"sigmaos/naming/s3"
 )
 
@@ -51,17 +48,10 @@ type Server struct {
 	mu     sync.Mutex
 	closed bool
 	used   time.Time
-	p      *process
+	p      *child.Process
 
 	room   sync.Mutex
 	usages map[string]*usage // by prefix
-}
-
-// process is one run.
-type process struct {
-	cmd  *exec.Cmd
-	in   io.Closer
-	done chan struct{} // closed when it has ended
 }
 
 // New makes a Server; nothing is started yet. The caller closes it.
@@ -96,11 +86,9 @@ func (s *Server) Use(ctx context.Context) (s3.Store, error) {
 	}
 	s.used = time.Now()
 	if s.p != nil {
-		select {
-		case <-s.p.done:
-			s.cfg.Logger.Warn("the cluster's S3 server has ended; it is started again", "state", s.p.cmd.ProcessState.String())
+		if how, ok := s.p.Ended(); ok {
+			s.cfg.Logger.Warn("the cluster's S3 server has ended; it is started again", "state", how)
 			s.p = nil
-		default:
 		}
 	}
 	if s.p == nil {
@@ -114,7 +102,7 @@ func (s *Server) Use(ctx context.Context) (s3.Store, error) {
 	return s3.Store{Endpoint: "unix:" + s.socket(), Region: region, AccessKey: s.cfg.Access, Secret: s.cfg.Secret}, ctx.Err()
 }
 
-func (s *Server) start() (_ *process, err error) {
+func (s *Server) start() (*child.Process, error) {
 	fail := func(format string, args ...any) error { return api.E(api.Unavailable, "s3", "", format, args...) }
 	if s.cfg.Binary == "" {
 		return nil, api.E(api.Unsupported, "s3", "", "this cluster brings no S3 server: bin/versitygw is not beside sigmad (make builds it); or give the realm a store with sigmactl realm set-s3")
@@ -126,51 +114,24 @@ func (s *Server) start() (_ *process, err error) {
 	}
 	os.Remove(s.socket())
 	s.removeStale()
-	settings, err := json.Marshal(map[string]string{
-		"dir": s.cfg.Dir, "socket": s.socket(), "region": region, "access": s.cfg.Access, "secret": s.cfg.Secret,
-	})
-	if err != nil {
-		return nil, err
-	}
 	cmd := exec.Command(s.cfg.Binary)
 	cmd.Env = []string{"HOME=/", "TMPDIR=" + s.cfg.RunDir, "GOMEMLIMIT=256MiB"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt at the terminal is sigmad's
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, fail("%v", err)
+	settings := map[string]string{
+		"dir": s.cfg.Dir, "socket": s.socket(), "region": region, "access": s.cfg.Access, "secret": s.cfg.Secret,
 	}
-	said, w, err := os.Pipe()
+	p, err := child.Start(cmd, settings, func(line string) { s.cfg.Logger.Warn("the cluster's S3 server", "says", line) }, func() {})
 	if err != nil {
-		in.Close()
-		return nil, fail("%v", err)
-	}
-	cmd.Stderr = w
-	err = cmd.Start()
-	w.Close()
-	if err != nil {
-		in.Close()
-		said.Close()
 		return nil, fail("starting the cluster's S3 server: %v", err)
 	}
-	p := &process{cmd: cmd, in: in, done: make(chan struct{})}
-	s.wg.Go(func() { s.log(said) })
-	s.wg.Go(func() {
-		defer close(p.done)
-		cmd.Wait()
-	})
-	_, err = in.Write(append(settings, '\n'))
-	if err == nil {
-		err = s.answers(p)
-	}
-	if err != nil {
-		p.end()
+	if err := s.answers(p); err != nil {
+		p.End()
 		return nil, fail("the cluster's S3 server: %v", err)
 	}
 	return p, nil
 }
 
 // answers waits until the process listens.
-func (s *Server) answers(p *process) error {
+func (s *Server) answers(p *child.Process) error {
 	for end := time.Now().Add(s.cfg.Start); ; {
 		c, err := net.DialTimeout("unix", s.socket(), time.Second)
 		if err == nil {
@@ -180,34 +141,10 @@ func (s *Server) answers(p *process) error {
 			return fmt.Errorf("it does not listen within %v", s.cfg.Start)
 		}
 		select {
-		case <-p.done:
+		case <-p.Done():
 			return errors.New("it ended; its log says why")
 		case <-time.After(5 * time.Millisecond):
 		}
-	}
-}
-
-// log passes on what the process says, a bounded line at a time.
-func (s *Server) log(r io.ReadCloser) {
-	defer r.Close()
-	in := bufio.NewReaderSize(r, 4096)
-	for {
-		line, _, err := in.ReadLine()
-		if err != nil {
-			return
-		}
-		s.cfg.Logger.Warn("the cluster's S3 server", "says", string(line))
-	}
-}
-
-// end has the process end, and waits.
-func (p *process) end() {
-	p.in.Close()
-	select {
-	case <-p.done:
-	case <-time.After(5 * time.Second):
-		p.cmd.Process.Kill()
-		<-p.done
 	}
 }
 
@@ -223,7 +160,7 @@ func (s *Server) endIdle() {
 		s.mu.Lock()
 		if p := s.p; p != nil && time.Since(s.used) > s.cfg.Idle {
 			s.p = nil
-			p.end()
+			p.End()
 		}
 		s.mu.Unlock()
 	}
@@ -236,7 +173,7 @@ func (s *Server) PID() int {
 	if s.p == nil {
 		return 0
 	}
-	return s.p.cmd.Process.Pid
+	return s.p.PID()
 }
 
 // Close ends the process.
@@ -248,7 +185,7 @@ func (s *Server) Close() error {
 	}
 	s.closed = true
 	if s.p != nil {
-		s.p.end()
+		s.p.End()
 		s.p = nil
 	}
 	s.mu.Unlock()
