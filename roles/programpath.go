@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	gopath "path"
 	goruntime "runtime"
 	"sync"
 	"time"
@@ -92,7 +93,7 @@ func (p *published) take(ctx context.Context, realm, path string, h *ninep.Handl
 	if now, err := h.Attr(ctx); err != nil || keyOf(realm, path, now) != key {
 		return none, api.E(api.Busy, "spawn", path, "the file changed while it was read; spawn again")
 	}
-	prog = api.Program{Name: "proc", Digest: string(d), Size: a.Size}
+	prog = api.Program{Name: gopath.Base(path), Digest: string(d), Size: a.Size}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.known == nil || len(p.known) >= maxNames {

@@ -70,7 +70,7 @@ func listenLocal(addr string) (net.Listener, error) {
 		return nil, api.E(api.Invalid, "9p-serve", addr, "want 127.0.0.1:PORT, or the path of a socket (with a / in it)")
 	}
 	if !ap.Addr().IsLoopback() {
-		return nil, api.E(api.Denied, "9p-serve", addr, "plain 9P is not protected and is served on loopback addresses only; for other machines run 9p-serve there, or see --gateway-9p")
+		return nil, api.E(api.Denied, "9p-serve", addr, "plain 9P is not protected and is served on loopback addresses only; run 9p-serve on the machine that is to mount it, with a realm token (sigmactl realm token)")
 	}
 	lis, err := net.Listen("tcp", addr)
 	if err != nil {

@@ -1,6 +1,6 @@
 // Package fusemount shows a realm's name space as a directory of this machine, so
 // that ordinary programs work on it: [Run] mounts a [view.FS] by FUSE and serves
-// it until it is unmounted. docs/MOUNT.md is the page for its users.
+// it until it is unmounted. sigmactl mount runs it.
 //
 // # Who may
 //
