@@ -13,7 +13,6 @@ const (
 	EventSpawned  = "spawned"  // a proc
 	EventKilled   = "killed"   // somebody asked for a proc's end
 	EventEnded    = "ended"    // a proc; Detail is its status
-	EventDrained  = "drained"  // a node
 	EventDialled  = "dialled"  // Detail is the address outside
 	EventRestored = "restored" // the cluster's realms from a backup
 	EventMissing  = "missing"  // so many events came too fast to be kept

@@ -20,7 +20,7 @@ func (a *app) events() *cobra.Command {
 	var follow bool
 	var since time.Duration
 	var q api.EventQuery
-	c := &cobra.Command{Use: "events [-f]", Short: "Who created, spawned, killed, drained and dialled what", Args: cobra.NoArgs,
+	c := &cobra.Command{Use: "events [-f]", Short: "Who created, spawned, killed and dialled what", Args: cobra.NoArgs,
 		Example: "  sigmactl events --since 1h\n  sigmactl events -A -f -o json",
 		Long: `events shows what happened in the realm on all nodes, as far as a day ago: each
 node keeps what happened there, so that of a node that is down is missing, which is

@@ -58,7 +58,7 @@ the machine again, empty its --data-dir and join it with a token.`}
 }
 
 func (a *app) cluster() *cobra.Command {
-	top := &cobra.Command{Use: "cluster", Short: "The cluster's keys", Args: cobra.NoArgs,
+	top := &cobra.Command{Use: "cluster", Short: "The cluster's keys, tokens and etcd peers", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return usage("cluster token") }}
 	var file string
 	token := &cobra.Command{Use: "token --file F", Short: "Write the token that admits new nodes", Args: cobra.NoArgs,
