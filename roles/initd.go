@@ -293,12 +293,7 @@ func (s *System) addInit(ctx context.Context, c api.Caller, p api.InitProc) (api
 	return p, nil
 }
 
-func (s *System) wakeInit() {
-	select {
-	case s.inits.wake <- struct{}{}:
-	default:
-	}
-}
+func (s *System) wakeInit() { signal(s.inits.wake) }
 
 // listInit lists the caller's realm's.
 func (s *System) listInit(ctx context.Context, c api.Caller) ([]api.InitProc, error) {

@@ -143,6 +143,7 @@ func Start(ctx context.Context, cfg config.Config, version string, log *slog.Log
 	}
 	s := &System{Config: cfg, Version: version, Log: log, Files: files, failed: make(chan error, 1)}
 	s.inits.wake = make(chan struct{}, 1)
+	s.shown.init()
 	s.Info = api.ClusterInfo{Name: cfg.Name, Node: cfg.Node, Version: version, Started: time.Now(), Insecure: cfg.Insecure}
 	defer func() {
 		if err != nil {
@@ -158,6 +159,7 @@ func Start(ctx context.Context, cfg config.Config, version string, log *slog.Log
 		s.stops = append(s.stops, stop{r.Name, fn})
 		log.Debug("role started", "role", r.Name, "took", time.Since(begin).Round(time.Millisecond))
 	}
+	s.awaitShown(ctx)
 	return s, nil
 }
 

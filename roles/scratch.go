@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sigmaos/api"
@@ -43,8 +44,21 @@ func connOf(p control.Passed) (*fdpass.Conn, error) { return fdpass.New(p.FD) }
 // links is what this node shows in every realm: directories of the root, each
 // with an entry for each node that serves it.
 type links struct {
+	wake   chan struct{} // holds one: there is something to show
+	passed chan struct{} // holds one: the loop has looked at every realm
+	whole  atomic.Int64  // services that every realm has, as of then
+
 	mu   sync.Mutex
 	list []shownService
+}
+
+func (l *links) init() { l.wake, l.passed = make(chan struct{}, 1), make(chan struct{}, 1) }
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 type shownService struct{ dir, service string }
@@ -54,6 +68,27 @@ func (s *System) publish(dir, service string) {
 	s.shown.mu.Lock()
 	defer s.shown.mu.Unlock()
 	s.shown.list = append(s.shown.list, shownService{dir, service})
+	signal(s.shown.wake)
+}
+
+// shownTime bounds how long a node's start waits for its links: a realm's leader
+// may have died, and be there again after its lease only.
+const shownTime = time.Second
+
+// awaitShown returns when every realm has this node's links, or after a while
+// without.
+func (s *System) awaitShown(ctx context.Context) {
+	late := time.NewTimer(shownTime)
+	defer late.Stop()
+	for s.shown.whole.Load() < int64(len(s.published())) {
+		select {
+		case <-s.shown.passed:
+		case <-late.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (s *System) published() []shownService {
@@ -74,11 +109,13 @@ func (s *System) publishLinks(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		live := make(map[string]bool)
+		whole := len(s.published())
 		for _, r := range s.Realms.List() {
 			live[r.ID] = true
 			l := have[r.ID]
 			if l != nil && l.alive() {
 				s.extend(ctx, r.ID, l)
+				whole = min(whole, l.n)
 				continue
 			}
 			if l != nil {
@@ -93,9 +130,11 @@ func (s *System) publishLinks(ctx context.Context) {
 			n, err := s.linkNode(ctx, r.ID)
 			if err != nil {
 				s.Log.Debug("this node is not in the names yet", "realm", r.Name, "err", err)
+				whole = 0
 				continue
 			}
 			have[r.ID] = n
+			whole = min(whole, n.n)
 		}
 		for id, l := range have {
 			if !live[id] {
@@ -104,9 +143,12 @@ func (s *System) publishLinks(ctx context.Context) {
 				s.realmGone(ctx, id)
 			}
 		}
+		s.shown.whole.Store(int64(whole))
+		signal(s.shown.passed)
 		select {
 		case <-ctx.Done():
 			return
+		case <-s.shown.wake:
 		case <-tick.C:
 		}
 	}
