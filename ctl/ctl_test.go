@@ -185,13 +185,13 @@ func TestLocalFiles(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "prog")
 	os.WriteFile(file, nil, 0o755)
-	for path, want := range map[string]string{dir: "directory", dir + "/none": "no such file", file: "no digest here"} {
+	for path, want := range map[string]string{dir: "directory", "./none": "no such file", file: "no digest here"} {
 		d := &api.ProcDesc{Program: path}
 		if err := a.local(context.Background(), nil, d); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want a text with %q", path, err, want)
 		}
 	}
-	for _, path := range []string{"/bin/prog", "prog", "s1-" + strings.Repeat("0", 64)} {
+	for _, path := range []string{"/bin/prog", "/ux/n1/prog", "prog", "s1-" + strings.Repeat("0", 64)} {
 		d := &api.ProcDesc{Program: path}
 		if err := a.local(context.Background(), nil, d); err != nil || d.Program != path {
 			t.Errorf("%s in the realm: %v, %s", path, err, d.Program)

@@ -2,6 +2,8 @@ package ctl
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -74,16 +76,17 @@ func parseSize(s string) (int64, error) {
 }
 
 // local uploads the program when it names a file here, and makes the
-// descriptor run exactly that content.
+// descriptor run exactly that content. What begins with / and is not here is a path
+// of the realm.
 func (a *app) local(ctx context.Context, c *admin.Client, d *api.ProcDesc) error {
 	st, err := os.Stat(d.Program)
 	switch {
 	case strings.HasPrefix(d.Program, "/bin/"), strings.HasPrefix(d.Program, "s1-"):
 		return nil
-	case err != nil && !strings.Contains(d.Program, "/"):
-		return nil
+	case errors.Is(err, fs.ErrNotExist) && (filepath.IsAbs(d.Program) || !strings.Contains(d.Program, "/")):
+		return nil // a path of the realm, which says what is wrong with it
 	case err != nil:
-		return err
+		return api.E(api.NotFound, "upload", d.Program, "%v; a program of the realm has a path that begins with / (sigmactl programs, sigmactl ls)", errors.Unwrap(err))
 	case st.IsDir():
 		return api.E(api.Invalid, "upload", d.Program, "a directory, not a program")
 	}

@@ -19,7 +19,8 @@ func (a *app) run() *cobra.Command {
 		Short: "Run a program as a proc: its output here, its status ours",
 		Long: `run starts PROG as a proc, shows both of its outputs and exits with its status.
 A local file is uploaded first, unless the realm has its content already;
-otherwise PROG is a path in the realm (/bin/NAME) or a digest. Flags go before PROG.
+otherwise PROG is a path in the realm (/bin/NAME, or any file of it, as
+/ux/NODE/prog) or a digest. Flags go before PROG.
 
 An interrupt asks the proc to end and waits for that. Status: the proc's own; 128
 and the number of a signal that ended it; 1 when it could not be started or was

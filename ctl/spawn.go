@@ -17,7 +17,7 @@ func (a *app) spawn() *cobra.Command {
 		Use: "spawn [flags] PROG [ARGS…]", Short: "Start a proc and print its id", Args: cobra.MinimumNArgs(1),
 		Long: `spawn queues PROG and prints its proc id at once. A local file is uploaded first,
 unless the realm has its content already; otherwise PROG is a path in the realm
-(/bin/NAME) or a digest.`,
+(/bin/NAME, or any file of it, as /ux/NODE/prog) or a digest.`,
 		Example: "  sigmactl spawn ./server --port 80\n  sigmactl spawn --class LC --mcpu 500 --memory 256MiB /bin/server",
 	}
 	flags.add(c.Flags())

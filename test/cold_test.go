@@ -223,6 +223,9 @@ func TestPaper33_ProgramByItsPath(t *testing.T) {
 	if again, _ := run(); again.Digest != first.Digest {
 		t.Errorf("two spawns of one file are %s and %s", first.Digest, again.Digest)
 	}
+	if out, e, code := nodes[1].Ctl("run", path); code != 0 || !strings.Contains(out, "hello") {
+		t.Errorf("sigmactl run %s: status %d, %q, %q", path, code, out, e)
+	}
 	put("testproc")
 	if other, st := run("exit", "7"); other.Digest == first.Digest || st.Code != 7 {
 		t.Errorf("after another program was put: %s ended %+v, want the new one with status 7", other.Digest, st)
