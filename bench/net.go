@@ -12,9 +12,8 @@ import (
 const netRounds = 31
 
 var (
-	netPlan  = plan{pings: 1000, bytes: 64 << 20}
-	farPlan  = plan{dials: 20, pings: 1000, bytes: 64 << 20} // between nodes also Figure 7's first column
-	pairedBy = "interval: of the median of the pairs' ratios, at least 95 % by the sign test"
+	netPlan = plan{pings: 1000, bytes: 64 << 20}
+	farPlan = plan{dials: 20, pings: 1000, bytes: 64 << 20} // between nodes also Figure 7's first column
 )
 
 // Net measures connections that stand: 64 bytes there and back, and writes of

@@ -46,25 +46,3 @@ func (h *hist) at(q float64) time.Duration {
 	}
 	return 0
 }
-
-// trimmed is the mean of all but the part over the quantile q.
-func (h *hist) trimmed(q float64) float64 {
-	limit := h.at(q)
-	var sum float64
-	var n uint64
-	for c, k := range h.n {
-		if k == 0 || upper(c) > limit {
-			continue
-		}
-		mid := upper(c)
-		if c >= 16 {
-			mid = (upper(c-1) + upper(c)) / 2
-		}
-		sum += float64(mid) * float64(k)
-		n += k
-	}
-	if n == 0 {
-		return 0
-	}
-	return sum / float64(n)
-}
