@@ -94,7 +94,6 @@ type server struct {
 func Serve(ctx context.Context, conn Conn, caller api.Caller, h Handler, eps Endpoints) error {
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
 	s := &server{conn: conn, h: h, eps: eps, ctx: ctx, caller: caller}
 	if b, ok := conn.(interface{ BoundWrites(time.Duration) }); ok {
 		b.BoundWrites(writeTimeout)
@@ -102,6 +101,7 @@ func Serve(ctx context.Context, conn Conn, caller api.Caller, h Handler, eps End
 		s.timed = true
 	}
 	err := s.loop()
+	stop()
 	cancel()
 	conn.Close()
 	s.wg.Wait()

@@ -92,7 +92,8 @@ func New(fd int, opts ...Option) (*Conn, error) {
 		c.take = c.take || o == Take
 	}
 	if !c.take {
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSRIGHTS, 0) // an older kernel does not know it
+		var off int32 // an older kernel does not know the option
+		syscall.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_PASSRIGHTS, uintptr(unsafe.Pointer(&off)), 4, 0)
 	}
 	c.r.try, c.w.try = c.recv, c.send
 	return c, nil

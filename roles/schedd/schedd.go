@@ -23,6 +23,7 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/internal/clock"
+	"sigmaos/net/fdpass"
 	"sigmaos/sched/node"
 )
 
@@ -35,6 +36,7 @@ type Schedd struct {
 	ctx      context.Context // of the procs' channels
 	stop     context.CancelFunc
 	wg       sync.WaitGroup
+	closer   *fdpass.Closer // of the procs' channels
 
 	mu     sync.Mutex
 	realms map[string]*realm // by id
@@ -65,6 +67,7 @@ func New(cfg Config) (*Schedd, error) {
 		empty: node.New(size.MCPU, size.Memory),
 		cfg:   cfg, log: cfg.Logger, ctx: ctx, stop: stop,
 		programs: newPrograms(cfg.Store),
+		closer:   fdpass.NewCloser(closeTime),
 		realms:   make(map[string]*realm),
 		total:    Totals{Ends: make(map[api.State]int64)},
 	}
@@ -100,13 +103,8 @@ func (s *Schedd) Close() {
 	}
 	s.stop()
 	s.wg.Wait()
+	s.closer.End()
 }
 
-// began ties the process's own clock, which costs no system call, to
-// CLOCK_MONOTONIC.
-var began = struct {
-	t  time.Time
-	ns int64
-}{time.Now(), clock.Real().Monotonic().Nanoseconds()}
-
-func monotonic() int64 { return began.ns + int64(time.Since(began.t)) }
+// monotonic is CLOCK_MONOTONIC in ns.
+func monotonic() int64 { return int64(clock.Real().Monotonic()) }

@@ -19,6 +19,9 @@ import (
 // again.
 const restTime = 2 * time.Millisecond
 
+// closeTime is how long the channel of a proc that ended may stay open.
+const closeTime = 5 * time.Millisecond
+
 // A start that met a dead mount is made again when binfs is back, which takes a
 // fraction of a second.
 const (
@@ -81,7 +84,7 @@ func (s *Schedd) begin(p *proc, sl *slot.Slot) error {
 	s.wg.Add(1)
 	go func(done chan struct{}) {
 		defer s.wg.Done()
-		if err := control.Serve(s.ctx, ours, caller, procHandler{s, p}, s.cfg.Endpoints); err != nil {
+		if err := control.Serve(s.ctx, channel{ours, s.closer}, caller, procHandler{s, p}, s.cfg.Endpoints); err != nil {
 			s.log.Debug("control channel", "proc", p.id, "err", err)
 		}
 		close(done)
@@ -167,4 +170,16 @@ func (s *Schedd) finish(p *proc, st api.Status) {
 	if s.cfg.Observe != nil {
 		s.cfg.Observe.Ended(p.info(s.cfg.Info.Node))
 	}
+}
+
+// channel is sigmad's end of a proc's control channel. It ends with the proc, so
+// nobody waits for its close.
+type channel struct {
+	*fdpass.Conn
+	closer *fdpass.Closer
+}
+
+func (c channel) Close() error {
+	c.closer.Close(c.Conn)
+	return nil
 }

@@ -65,7 +65,7 @@ const (
 	cloneTLS   = 0x80000
 	// cloneInit is what PID 1 of a slot forks with: a set that no libc uses,
 	// so that even with the key no ordinary fork would pass.
-	cloneInit = 0x100 | 0x1000 | 0x800000 | 17
+	cloneInit = 0x100 | 0x100000 | 0x800000 | 17
 )
 
 // common is the list for every architecture; at most 67 with the extras.

@@ -37,8 +37,14 @@ type Spec struct {
 // it.
 type Donated int
 
-// Close closes the descriptor.
-func (d Donated) Close() error { return unix.Close(int(d)) }
+// Close closes the descriptor: one of a socket that has its other owner, so
+// the call does not wait, and the scheduler is not told of it (see fdpass).
+func (d Donated) Close() error {
+	if _, _, e := syscall.RawSyscall(unix.SYS_CLOSE, uintptr(d), 0, 0); e != 0 {
+		return e
+	}
+	return nil
+}
 
 // End is what became of a proc.
 type End struct {
@@ -168,6 +174,9 @@ const small = 12 << 20
 // the kernel frees their stacks late.
 const initMemory = 1 << 20
 
+// initThreads are PID 1's, which the pids limit counts too.
+const initThreads = 2
+
 // limit sets what the cgroup enforces; equal values cost nothing.
 func (s *Slot) limit(spec Spec) error {
 	memory := spec.Memory + initMemory
@@ -181,7 +190,7 @@ func (s *Slot) limit(spec Spec) error {
 			return ErrResting
 		}
 	}
-	if err := s.group.SetPids(int(spec.Threads) + 1); err != nil { // PID 1
+	if err := s.group.SetPids(int(spec.Threads) + initThreads); err != nil {
 		return err
 	}
 	return s.group.SetCPU(int(spec.MCPU))

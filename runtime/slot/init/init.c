@@ -10,6 +10,10 @@
  * Between procs a child that shares our memory waits in recvmsg with every layer
  * on. A start is one message to it, then exec: a fresh address space. Nothing
  * of that needs us, so a start costs no switch to PID 1.
+ *
+ * We are two threads: one waits for the child, the other for what sigmad says.
+ * One that polls for both needs a pidfd for every proc, which costs more than
+ * the second thread does.
  */
 #include "proto.h"
 
@@ -23,6 +27,7 @@ static u8 msgbuf[MAXMSG] __attribute__((aligned(16)));
 static u8 cfgbuf[48 << 10] __attribute__((aligned(16)));
 static char *argvec[MAXSTR + 4];
 static u8 stack[32 << 10] __attribute__((aligned(16)));
+static u8 stack2[8 << 10] __attribute__((aligned(16)));
 
 static u32 exec_fd;
 static u64 key;
@@ -30,6 +35,7 @@ static struct board *board;
 
 /* Written by the child, read by us once it ended; seq also while it runs. */
 static volatile u32 cur_seq, kill_seq, fail_stage, fail_errno;
+static volatile i32 cur_pid; /* of the child; the kernel writes it before the child runs */
 static volatile u64 stamp_taken, stamp_exec;
 
 void *memcpy(void *d, const void *s, u64 n) {
@@ -186,34 +192,32 @@ static void finish(i64 pid) {
 	sys3(SYS_write, CTL, &r, sizeof r);
 }
 
-/* obey takes one command; the kill of a proc that the child has not read yet is
- * remembered, and one that has ended is no longer meant. */
-static void obey(i64 pid) {
-	struct command c;
-	i64 n = recv(CTL, &c, sizeof c, 0, 0);
-	if (n != sizeof c) die();
-	if (c.seq == 0) return;
-	if (c.signal == SIGKILL) kill_seq = c.seq;
-	__sync_synchronize();
-	if (cur_seq == c.seq) kill(pid, c.signal);
+/* listen is the second thread: it takes commands until sigmad's end is gone, and
+ * all of us with it. The kill of a proc that the child has not read yet is
+ * remembered, and one that has ended is no longer meant: a number is not used
+ * again before the kernel has gone through all others. */
+static void listen(void) {
+	for (;;) {
+		struct command c;
+		i64 n = recv(CTL, &c, sizeof c, 0, 0);
+		if (n != sizeof c) die();
+		if (c.seq == 0) continue;
+		if (c.signal == SIGKILL) kill_seq = c.seq;
+		__sync_synchronize();
+		i32 pid = cur_pid;
+		__sync_synchronize();
+		if (cur_seq == c.seq) kill(pid, c.signal);
+	}
 }
 
 static void serve(void) {
+	must(S_FORK, clone_on(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM,
+		stack2 + sizeof stack2, 0, listen, key));
 	for (;;) {
-		i32 pidfd = -1;
-		i64 pid = clone_on(CLONE_VM | CLONE_UNTRACED | CLONE_PIDFD | SIGCHLD,
-			stack + sizeof stack, &pidfd, child, key);
+		i64 pid = clone_on(CLONE_VM | CLONE_UNTRACED | CLONE_PARENT_SETTID | SIGCHLD,
+			stack + sizeof stack, (i32 *)&cur_pid, child, key);
 		if (pid < 0) must(S_FORK, pid);
-		struct pollfd p[2] = {{pidfd, POLLIN, 0}, {CTL, POLLIN, 0}};
-		for (;;) {
-			p[0].revents = p[1].revents = 0;
-			if (sys5(SYS_ppoll, p, 2, 0, 0, 8) < 0) continue;
-			if (p[1].revents & POLLIN) obey(pid);
-			else if (p[1].revents) die();
-			if (p[0].revents) break;
-		}
 		finish(pid);
-		sys1(SYS_close, pidfd);
 	}
 }
 

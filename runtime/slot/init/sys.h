@@ -16,7 +16,7 @@ enum {
 	SYS_setresuid = 117, SYS_setresgid = 119, SYS_capset = 126, SYS_pivot_root = 155,
 	SYS_prctl = 157, SYS_mount = 165, SYS_umount2 = 166, SYS_sethostname = 170,
 	SYS_clock_gettime = 228, SYS_exit_group = 231, SYS_openat = 257, SYS_unshare = 272,
-	SYS_ppoll = 271, SYS_prlimit64 = 302, SYS_setns = 308, SYS_seccomp = 317, SYS_execveat = 322,
+	SYS_prlimit64 = 302, SYS_setns = 308, SYS_seccomp = 317, SYS_execveat = 322,
 	SYS_close_range = 436, SYS_landlock_create_ruleset = 444, SYS_landlock_add_rule = 445,
 	SYS_landlock_restrict_self = 446,
 };
@@ -38,7 +38,7 @@ enum {
 	SYS_setgroups = 159, SYS_setresuid = 147, SYS_setresgid = 149, SYS_capset = 91,
 	SYS_pivot_root = 41, SYS_prctl = 167, SYS_mount = 40, SYS_umount2 = 39,
 	SYS_sethostname = 161, SYS_clock_gettime = 113, SYS_exit_group = 94, SYS_openat = 56,
-	SYS_unshare = 97, SYS_ppoll = 73, SYS_prlimit64 = 261, SYS_setns = 268, SYS_seccomp = 277,
+	SYS_unshare = 97, SYS_prlimit64 = 261, SYS_setns = 268, SYS_seccomp = 277,
 	SYS_execveat = 281, SYS_close_range = 436, SYS_landlock_create_ruleset = 444, SYS_landlock_add_rule = 445,
 	SYS_landlock_restrict_self = 446,
 };
@@ -88,7 +88,12 @@ static inline i64 sys6(i64 n, i64 a, i64 b, i64 c, i64 d, i64 e, i64 f) {
 #define F_DUPFD_CLOEXEC 1030
 
 #define CLONE_VM 0x100
-#define CLONE_PIDFD 0x1000
+#define CLONE_FS 0x200
+#define CLONE_FILES 0x400
+#define CLONE_SIGHAND 0x800
+#define CLONE_THREAD 0x10000
+#define CLONE_SYSVSEM 0x40000
+#define CLONE_PARENT_SETTID 0x100000
 #define CLONE_UNTRACED 0x800000
 #define CLONE_NEWNS 0x20000
 #define CLONE_NEWCGROUP 0x2000000
@@ -117,7 +122,6 @@ static inline i64 sys6(i64 n, i64 a, i64 b, i64 c, i64 d, i64 e, i64 f) {
 #define SECCOMP_SET_MODE_FILTER 1
 #define SECCOMP_FILTER_FLAG_NEW_LISTENER 8
 
-#define POLLIN 1
 #define MSG_CMSG_CLOEXEC 0x40000000
 #define MSG_TRUNC 0x20
 #define MSG_CTRUNC 8
@@ -138,7 +142,6 @@ struct msghdr {
 	i32 flags; i32 pad1;
 };
 struct cmsghdr { u64 len; i32 level; i32 type; };
-struct pollfd { i32 fd; short events; short revents; };
 struct rlimit64 { u64 cur; u64 max; };
 struct timespec { i64 sec; i64 nsec; };
 struct rusage { i64 utime[2]; i64 stime[2]; i64 maxrss; i64 rest[13]; };
@@ -146,7 +149,7 @@ struct sock_fprog { u16 len; void *filter; };
 
 /* clone_on starts fn on its own stack in the same memory; returns the pid or
  * -errno. fn never returns. key goes into the call's unused sixth argument. */
-i64 clone_on(u64 flags, void *stack_top, i32 *pidfd, void (*fn)(void), u64 key);
+i64 clone_on(u64 flags, void *stack_top, i32 *pid, void (*fn)(void), u64 key);
 
 #if defined(__x86_64__)
 __asm__(
