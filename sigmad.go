@@ -21,6 +21,7 @@ import (
 
 	"sigmaos/roles"
 	"sigmaos/roles/config"
+	"sigmaos/runtime/oom"
 )
 
 // exitError carries a status through cobra.
@@ -119,6 +120,10 @@ machine; node n2's socket is n2/sock in the run directory of the first.`,
 		if *nodes < 1 || *nodes > maxDevNodes {
 			return usage("dev: --nodes %d: 1 to %d", *nodes, maxDevNodes)
 		}
+		score, err := oom.Score(os.Getpid()) // a node lowers it for itself
+		if err != nil {
+			return err
+		}
 		if *nodes > 1 {
 			cfg = share(cfg, *nodes)
 		}
@@ -139,7 +144,7 @@ machine; node n2's socket is n2/sock in the run directory of the first.`,
 				took += time.Since(begin)
 			}
 			if len(args) > 0 {
-				return runWith(ctx, s, args)
+				return runWith(ctx, s, args, score)
 			}
 			if !isFollower() {
 				greet(s, took, *nodes)
@@ -250,8 +255,9 @@ In another terminal:
 `, took.Round(time.Millisecond), what, roles.DefaultRealm, ctl, ctl, ctl)
 }
 
-// runWith runs a command against the cluster and returns its status.
-func runWith(ctx context.Context, s *roles.System, args []string) error {
+// runWith runs a command against the cluster and returns its status. When memory
+// runs out it is worth what sigmad was worth when it was started.
+func runWith(ctx context.Context, s *roles.System, args []string, score int) error {
 	name := args[0]
 	if strings.Contains(name, "/") && !filepath.IsAbs(name) {
 		name = filepath.Join(startedIn, name)
@@ -262,6 +268,9 @@ func runWith(ctx context.Context, s *roles.System, args []string) error {
 	cmd.Env = append(os.Environ(), "SIGMA_CONTEXT="+filepath.Join(s.Config.RunDir, "sock"))
 	if err := cmd.Start(); err != nil {
 		return err
+	}
+	if err := oom.Set(cmd.Process.Pid, score); err != nil {
+		s.Log.Warn("the command is ended as late as sigmad when memory runs out", "err", err)
 	}
 	unhook := context.AfterFunc(ctx, func() { cmd.Process.Signal(syscall.SIGTERM) })
 	defer unhook()

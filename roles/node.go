@@ -12,6 +12,7 @@ import (
 	"sigmaos/runtime/cgroup"
 	"sigmaos/runtime/logs"
 	"sigmaos/runtime/lsm"
+	"sigmaos/runtime/oom"
 	"sigmaos/runtime/slot"
 	"sigmaos/sched/be"
 	"sigmaos/sched/node"
@@ -46,6 +47,10 @@ func startNode(ctx context.Context, s *System) (_ func(context.Context) error, e
 	if layers.None() && !s.Config.Insecure {
 		return nil, errors.New("this kernel has neither Landlock (Linux 5.13, lsm=…,landlock) nor AppArmor; procs would be held by namespaces and seccomp alone: boot with one of them, or accept that with --insecure")
 	}
+	order, err := oom.Protect()
+	if err != nil {
+		return nil, err
+	}
 	layout, err := cgroup.Detect()
 	if err != nil {
 		return nil, err
@@ -78,7 +83,7 @@ func startNode(ctx context.Context, s *System) (_ func(context.Context) error, e
 	}
 	undo.add(func() error { out.Close(); return nil })
 	maker, err := slot.NewMaker(slot.Config{
-		Cgroups: tree, Layers: layers, UIDBase: uint32(s.Config.UIDBase), UIDCount: uint32(s.Config.UIDCount),
+		Cgroups: tree, Layers: layers, OOM: order, UIDBase: uint32(s.Config.UIDBase), UIDCount: uint32(s.Config.UIDCount),
 		Logs: out, Logger: log,
 	})
 	if err != nil {

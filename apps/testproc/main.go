@@ -43,12 +43,17 @@ func main() {
 		var p *int
 		*p = 1
 	case "mem": // touches so many MiB
-		n, _ := strconv.Atoi(arg(0))
-		b := make([]byte, n<<20)
-		for i := 0; i < len(b); i += 4096 {
-			b[i] = 1
-		}
-		fmt.Println(b[len(b)/2])
+		fmt.Println(touch(arg(0))[0])
+	case "hold": // the same, and stays
+		b := touch(arg(0))
+		sigma.Started(ctx)
+		time.Sleep(time.Hour)
+		fmt.Println(b[0])
+	case "reserve": // touches it when it is asked to end
+		sigma.Started(ctx)
+		sigma.WaitKill(ctx)
+		b := touch(arg(0))
+		sigma.Exited(sigma.Status{Data: []byte("touched"), Code: int(b[0]) - 1})
 	case "orphan": // leaves a child behind
 		id, err := sigma.Spawn(ctx, &sigma.Desc{Program: arg(0), Args: []string{"sleep"}})
 		if err == nil {
@@ -101,6 +106,16 @@ func main() {
 	default:
 		fail(fmt.Errorf("no behaviour %q", verb))
 	}
+}
+
+// touch has so many MiB of memory in use.
+func touch(mib string) []byte {
+	n, _ := strconv.Atoi(mib)
+	b := make([]byte, max(n<<20, 1))
+	for i := 0; i < len(b); i += 4096 {
+		b[i] = 1
+	}
+	return b
 }
 
 func fail(err error) {

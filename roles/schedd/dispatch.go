@@ -23,9 +23,13 @@ func (s *Schedd) dispatch() {
 		s.total.Queued--
 		s.total.Running++
 		evict := p.evict
+		lower, raise := s.boundLocked(p)
 		s.mu.Unlock()
 		failpoint.Hit("placed")
-		if len(evict) > 0 {
+		if raise {
+			s.boundBE(0)
+		}
+		if len(evict) > 0 || lower {
 			s.wg.Add(1)
 			go s.startAfter(p, evict)
 			continue
@@ -35,7 +39,7 @@ func (s *Schedd) dispatch() {
 }
 
 // startAfter ends the best-effort procs whose memory p was promised, and
-// starts p when they are gone.
+// starts p when they are gone and best-effort procs are held to what is left.
 func (s *Schedd) startAfter(p *proc, evict []*proc) {
 	defer s.wg.Done()
 	for _, v := range evict {
@@ -48,6 +52,7 @@ func (s *Schedd) startAfter(p *proc, evict []*proc) {
 			return
 		}
 	}
+	s.boundBE(freeing)
 	s.getSlot(p, 3)
 }
 

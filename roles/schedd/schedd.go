@@ -18,6 +18,7 @@ package schedd
 import (
 	"context"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -43,6 +44,9 @@ type Schedd struct {
 	lc     []*proc           // LC procs that wait, oldest first
 	closed bool
 	total  Totals
+	bound  int64 // on the memory of all best-effort procs together; see boundLocked
+
+	boundMu sync.Mutex // taken before mu: one at a time sets the bound
 }
 
 // Totals count since the start; Spawned = Ended + those queued and running.
@@ -70,6 +74,7 @@ func New(cfg Config) (*Schedd, error) {
 		closer:   fdpass.NewCloser(closeTime),
 		realms:   make(map[string]*realm),
 		total:    Totals{Ends: make(map[api.State]int64)},
+		bound:    math.MaxInt64,
 	}
 	s.wg.Add(1)
 	go s.janitor()

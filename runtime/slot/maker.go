@@ -21,6 +21,7 @@ import (
 	"sigmaos/runtime/cgroup"
 	"sigmaos/runtime/logs"
 	"sigmaos/runtime/lsm"
+	"sigmaos/runtime/oom"
 	"sigmaos/runtime/seccomp"
 )
 
@@ -53,6 +54,7 @@ type Binfs interface {
 type Config struct {
 	Cgroups  *cgroup.Tree
 	Layers   lsm.Layers
+	OOM      oom.Order
 	UIDBase  uint32 // first uid of the slots
 	UIDCount uint32
 	Logs     *logs.Store
@@ -254,6 +256,13 @@ func (m *Maker) Make(b Binfs, realm string, class cgroup.Class, fds int64) (_ *S
 	limit := unix.Rlimit{Cur: uint64(s.execFD) + 1, Max: uint64(s.execFD) + 1}
 	if err := unix.Prlimit(proc.Pid, unix.RLIMIT_NOFILE, &limit, nil); err != nil {
 		return nil, fmt.Errorf("slot: allowing PID 1 %d descriptors (raise the hard limit of sigmad, ulimit -Hn): %w", limit.Max, err)
+	}
+	score := m.cfg.OOM.BE
+	if class == cgroup.LC {
+		score = m.cfg.OOM.LC
+	}
+	if err := oom.Set(proc.Pid, score); err != nil { // procs have it from PID 1
+		return nil, err
 	}
 	if err := group.Add(proc.Pid); err != nil {
 		return nil, err

@@ -168,18 +168,18 @@ var ErrResting = errors.New("slot: the kernel has not freed its last proc's memo
 // seen, at any rate of starts.
 const small = 12 << 20
 
-// initMemory is what PID 1 and the kernel may have in the group beyond the
+// InitMemory is what PID 1 and the kernel may have in the group beyond the
 // proc's own limit: without it, 16 of 1,000 procs of two system calls did not
 // live under 1 MiB, and after a proc with many threads not all under 2 MiB, for
 // the kernel frees their stacks late.
-const initMemory = 1 << 20
+const InitMemory = 1 << 20
 
 // initThreads are PID 1's, which the pids limit counts too.
 const initThreads = 2
 
 // limit sets what the cgroup enforces; equal values cost nothing.
 func (s *Slot) limit(spec Spec) error {
-	memory := spec.Memory + initMemory
+	memory := spec.Memory + InitMemory
 	if err := s.group.SetMemory(memory); errors.Is(err, syscall.EBUSY) {
 		return ErrResting
 	} else if err != nil {

@@ -176,6 +176,15 @@ func (t *Table) newestBE() []*Proc {
 // Offer is the memory in bytes that BE procs can be given now.
 func (t *Table) Offer() int64 { return max(0, t.mem-t.lcMem-t.beMem) }
 
+// Unreserved is the memory that LC procs leave, whoever holds it.
+func (t *Table) Unreserved() int64 { return t.mem - t.lcMem }
+
+// HeldBE is the memory that BE procs hold, leaving ones included.
+func (t *Table) HeldBE() int64 { return t.beMem }
+
+// CountBE is how many they are.
+func (t *Table) CountBE() int { return len(t.procs) - t.lcProcs }
+
 // Snapshot is the state of a table at one moment.
 type Snapshot struct {
 	MCPU, Memory     int64  // the machine
@@ -192,7 +201,7 @@ func (t *Table) Snapshot() Snapshot {
 		MCPU: t.mcpu, Memory: t.mem,
 		LCMCPU: t.lcCPU, LCMemory: t.lcMem,
 		BEMemory: t.beMem, Leaving: t.leaving,
-		LC: t.lcProcs, BE: len(t.procs) - t.lcProcs,
+		LC: t.lcProcs, BE: t.CountBE(),
 		Procs: make([]Proc, 0, len(t.procs)),
 	}
 	for _, p := range t.procs {
