@@ -125,12 +125,12 @@ func (o peerOrigin) ask(ctx context.Context, q binfs.Question) ([]byte, error) {
 	return (others{o.s}).Call(ctx, o.node, methodGive, b)
 }
 
-func (o peerOrigin) Tree(ctx context.Context, realm string, d binfs.Digest) ([]byte, binfs.Profile, error) {
-	b, err := o.ask(ctx, binfs.Question{Realm: realm, Digest: string(d)})
+func (o peerOrigin) Open(ctx context.Context, realm string, d binfs.Digest) (binfs.Opening, error) {
+	b, err := o.ask(ctx, binfs.Question{Realm: realm, Digest: string(d), Start: true})
 	if err != nil {
-		return nil, nil, err
+		return binfs.Opening{}, err
 	}
-	return binfs.UnpackTree(b)
+	return binfs.UnmarshalOpening(b)
 }
 
 func (o peerOrigin) Chunks(ctx context.Context, realm string, d binfs.Digest, list []uint32) ([]byte, error) {

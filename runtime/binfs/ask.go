@@ -16,7 +16,7 @@ import (
 // What the serving process asks of sigmad, over a socket of its own: it has no
 // network.
 const (
-	askTree   = "tree"
+	askOpen   = "open"
 	askChunks = "chunks"
 )
 
@@ -37,16 +37,16 @@ func serveAsk(ctx context.Context, conn io.ReadWriteCloser, c *Chain) error {
 		}
 		return q, d, err
 	}
-	server.Handle(askTree, func(ctx context.Context, r *rpc.Request) ([]byte, error) {
+	server.Handle(askOpen, func(ctx context.Context, r *rpc.Request) ([]byte, error) {
 		q, d, err := ask(r)
 		if err != nil {
 			return nil, err
 		}
-		t, p, from, err := c.Tree(ctx, q.Realm, d)
+		v, from, err := c.open(ctx, q.Realm, d)
 		if err != nil {
-			return nil, api.E(kindOf(err), askTree, q.Digest, "%v", err)
+			return nil, api.E(kindOf(err), askOpen, q.Digest, "%v", err)
 		}
-		return answer(name(from), packTree(t.Marshal(), p)), nil
+		return answer(name(from), v.marshal()), nil
 	})
 	server.Handle(askChunks, func(ctx context.Context, r *rpc.Request) ([]byte, error) {
 		q, d, err := ask(r)
@@ -92,16 +92,16 @@ func (a asker) ask(ctx context.Context, method string, q Question) (from string,
 	return string(b[1 : 1+b[0]]), b[1+int(b[0]):], nil
 }
 
-func (a asker) tree(ctx context.Context, realm string, d Digest) (t Tree, p Profile, from string, err error) {
-	from, b, err := a.ask(ctx, askTree, Question{Realm: realm, Digest: string(d)})
+func (a asker) open(ctx context.Context, realm string, d Digest) (v opened, from string, err error) {
+	from, b, err := a.ask(ctx, askOpen, Question{Realm: realm, Digest: string(d)})
 	if err != nil {
-		return t, nil, "", err
+		return v, "", err
 	}
-	b, p, err = UnpackTree(b)
+	o, err := UnmarshalOpening(b)
 	if err == nil {
-		t, err = UnmarshalTree(b, d)
+		v, err = o.verify(d)
 	}
-	return t, p.within(t), from, err
+	return v, from, err
 }
 
 func (a asker) chunks(ctx context.Context, realm string, d Digest, t Tree, list []uint32) ([]byte, string, error) {

@@ -12,7 +12,7 @@ import (
 
 // remote is what the serving process asks for programs that the disk lacks.
 type remote interface {
-	tree(ctx context.Context, realm string, d Digest) (t Tree, p Profile, from string, err error)
+	open(ctx context.Context, realm string, d Digest) (v opened, from string, err error)
 	chunks(ctx context.Context, realm string, d Digest, t Tree, list []uint32) (data []byte, from string, err error)
 }
 
@@ -32,6 +32,7 @@ type cache struct {
 
 	mu      sync.Mutex
 	flights map[flightKey]*flight
+	landing map[nodeKey]chan struct{} // closed when the disk has the program's tree
 	cold    map[nodeKey]*Cold
 	kept    map[string]*sync.Mutex // a realm's disk; one writer at a time
 }
@@ -60,34 +61,60 @@ type Cold struct {
 
 func newCache(s *Store, r remote, quota int64, log *slog.Logger) *cache {
 	return &cache{Store: s, remote: r, quota: quota, log: log,
-		flights: make(map[flightKey]*flight), cold: make(map[nodeKey]*Cold), kept: make(map[string]*sync.Mutex)}
+		flights: make(map[flightKey]*flight), landing: make(map[nodeKey]chan struct{}), cold: make(map[nodeKey]*Cold), kept: make(map[string]*sync.Mutex)}
 }
 
-// Tree looks here, then elsewhere; with a tree from elsewhere come, in one
-// request, the chunks that a start needs.
-func (c *cache) Tree(ctx context.Context, realm string, d Digest) (Tree, error) {
+// Tree looks here, then elsewhere; with a tree from elsewhere come, in the same
+// answer, the chunks that a start needs, and those that had no room in it are
+// asked for at once.
+func (c *cache) Tree(ctx context.Context, realm string, d Digest) (Tree, Profile, error) {
 	t, err := c.anyTree(realm, d)
-	if err == nil || c.remote == nil {
-		return t, err
+	if err == nil {
+		return t, c.profile(realm, d).within(t).touches(t), nil
 	}
-	begin := time.Now()
-	t, p, from, err := c.remote.tree(ctx, realm, d)
+	if c.remote == nil {
+		return t, nil, err
+	}
+	looked, begin := monotonic(), time.Now()
+	v, from, err := c.remote.open(ctx, realm, d)
 	if err != nil {
-		return t, err
+		return t, nil, err
 	}
-	c.note(realm, d, func(x *Cold) { x.From, x.Took, x.Requests = from, x.Took+int64(time.Since(begin)), x.Requests+1 })
-	if err := c.keepTree(realm, d, t, p); err != nil {
-		c.log.Warn("a program from elsewhere is not kept on disk", "realm", realm, "digest", d, "err", err)
+	t = v.tree
+	c.note(realm, d, func(x *Cold) {
+		x.Looked, x.From, x.Took, x.Requests = looked, from, x.Took+int64(time.Since(begin)), x.Requests+1
+		x.add(v.parts)
+	})
+	first := v.profile.touches(t)
+	c.land(realm, d, v)
+	for rest := first[len(v.list):]; len(rest) > 0; rest = rest[min(maxAsked, len(rest)):] {
+		c.begin(realm, d, t, rest[:min(maxAsked, len(rest))])
 	}
-	if len(p) == 0 && len(t.Chunks) <= small {
-		for i := range t.Chunks {
-			p = append(p, uint32(i))
+	return t, first, nil
+}
+
+// land has what came with the tree at hand until it is on the disk.
+func (c *cache) land(realm string, d Digest, v opened) {
+	k, kept, here := nodeKey{realm, string(d)}, make(chan struct{}), make(chan struct{})
+	close(here)
+	c.mu.Lock()
+	c.landing[k] = kept
+	for n, i := range v.list {
+		c.flights[flightKey{k, i}] = &flight{done: here, data: v.parts[n]}
+	}
+	c.mu.Unlock()
+	go func() { // ends with the disk's writes
+		if err := c.keepTree(realm, d, v.tree, v.profile); err != nil {
+			c.log.Warn("a program from elsewhere is not kept on disk", "realm", realm, "digest", d, "err", err)
 		}
-	}
-	for ; len(p) > 0; p = p[min(maxAsked, len(p)):] {
-		c.begin(realm, d, t, p[:min(maxAsked, len(p))])
-	}
-	return t, nil
+		close(kept)
+		c.mu.Lock()
+		if c.landing[k] == kept {
+			delete(c.landing, k)
+		}
+		c.mu.Unlock()
+		c.keepAll(realm, d, v.list, v.parts)
+	}()
 }
 
 // Chunk returns verified bytes.
@@ -182,18 +209,37 @@ func (c *cache) fetch(realm string, d Digest, t Tree, list []uint32, own []*flig
 	if err == nil {
 		c.note(realm, d, func(x *Cold) {
 			x.From, x.Took, x.Requests = from, x.Took+int64(took), x.Requests+1
-			x.Chunks += int64(len(list))
-			x.Bytes += int64(len(data))
+			x.add(parts)
 		})
-		if kerr := c.keep(realm, d, list, parts); kerr != nil {
-			c.log.Warn("chunks are not kept on disk", "realm", realm, "digest", d, "err", kerr)
+	}
+	c.keepAll(realm, d, list, parts)
+}
+
+// keepAll ends the flights of list, once its parts are on the disk.
+func (c *cache) keepAll(realm string, d Digest, list []uint32, parts [][]byte) {
+	if len(parts) > 0 {
+		c.mu.Lock()
+		kept := c.landing[nodeKey{realm, string(d)}]
+		c.mu.Unlock()
+		if kept != nil {
+			<-kept
+		}
+		if err := c.keep(realm, d, list, parts); err != nil {
+			c.log.Warn("chunks are not kept on disk", "realm", realm, "digest", d, "err", err)
 		}
 	}
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, i := range list {
 		delete(c.flights, flightKey{nodeKey{realm, string(d)}, i})
 	}
-	c.mu.Unlock()
+}
+
+func (x *Cold) add(parts [][]byte) {
+	x.Chunks += int64(len(parts))
+	for _, p := range parts {
+		x.Bytes += int64(len(p))
+	}
 }
 
 // maxCold bounds what is told about programs.

@@ -16,8 +16,8 @@ import (
 // object store. Nothing that it gives is believed.
 type Origin interface {
 	Name() string
-	// Tree gives the marshalled tree and which chunks a start touches.
-	Tree(ctx context.Context, realm string, d Digest) (tree []byte, profile Profile, err error)
+	// Open gives what a start needs first.
+	Open(ctx context.Context, realm string, d Digest) (Opening, error)
 	// Chunks gives those chunks, one behind the other.
 	Chunks(ctx context.Context, realm string, d Digest, list []uint32) ([]byte, error)
 }
@@ -56,22 +56,19 @@ func NewChain(origins func(realm string) []Origin) *Chain {
 	return &Chain{origins: origins, favoured: make(map[nodeKey]string), trees: make(map[nodeKey]Tree), places: make(map[string]*places)}
 }
 
-// Tree finds a program's tree; from says who had it.
-func (c *Chain) Tree(ctx context.Context, realm string, d Digest) (t Tree, p Profile, from string, err error) {
+// open finds a program and what a start of it needs first; from says who had it.
+func (c *Chain) open(ctx context.Context, realm string, d Digest) (v opened, from string, err error) {
 	from, err = c.each(ctx, realm, d, func(ctx context.Context, o Origin) error {
-		b, profile, err := o.Tree(ctx, realm, d)
-		if err != nil {
-			return err
-		}
-		if t, err = UnmarshalTree(b, d); err == nil {
-			p = profile.within(t)
+		x, err := o.Open(ctx, realm, d)
+		if err == nil {
+			v, err = x.verify(d)
 		}
 		return err
 	})
 	if err == nil {
-		c.remember(nodeKey{realm, string(d)}, t)
+		c.remember(nodeKey{realm, string(d)}, v.tree)
 	}
-	return t, p, from, err
+	return v, from, err
 }
 
 // Chunks finds chunks of a program, verified.
@@ -90,7 +87,7 @@ func (c *Chain) Chunks(ctx context.Context, realm string, d Digest, t Tree, list
 // maxTrees is how many trees chunksOf remembers.
 const maxTrees = 256
 
-// chunksOf is Chunks for who does not have the tree at hand: the one that Tree
+// chunksOf is Chunks for who does not have the tree at hand: the one that open
 // found, or else finds again.
 func (c *Chain) chunksOf(ctx context.Context, q Question, d Digest) ([]byte, string, error) {
 	k := nodeKey{q.Realm, q.Digest}
@@ -98,10 +95,11 @@ func (c *Chain) chunksOf(ctx context.Context, q Question, d Digest) ([]byte, str
 	t, ok := c.trees[k]
 	c.mu.Unlock()
 	if !ok {
-		var err error
-		if t, _, _, err = c.Tree(ctx, q.Realm, d); err != nil {
+		v, _, err := c.open(ctx, q.Realm, d)
+		if err != nil {
 			return nil, "", err
 		}
+		t = v.tree
 	}
 	return c.Chunks(ctx, q.Realm, d, t, q.Chunks)
 }
@@ -196,9 +194,12 @@ func (c *Chain) enter(ctx context.Context, realm string) (leave func(), err erro
 	}
 	select {
 	case p.ch <- struct{}{}:
-		return func() { <-p.ch; gone() }, nil
+		if ctx.Err() == nil {
+			return func() { <-p.ch; gone() }, nil
+		}
+		<-p.ch
 	case <-ctx.Done():
-		gone()
-		return nil, fmt.Errorf("binfs: the realm's %d requests to its stores do not end: %w", perRealm, ctx.Err())
 	}
+	gone()
+	return nil, fmt.Errorf("binfs: the realm's %d requests to its stores do not end: %w", perRealm, ctx.Err())
 }

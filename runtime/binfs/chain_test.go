@@ -22,6 +22,7 @@ type place struct {
 	name  string
 	store *Store
 	spoil func([]byte) ([]byte, error)
+	old   bool // speaks the version before
 
 	mu    sync.Mutex
 	asked int
@@ -40,12 +41,12 @@ func (p *place) give(ctx context.Context, q Question) ([]byte, error) {
 	return b, err
 }
 
-func (p *place) Tree(ctx context.Context, realm string, d Digest) ([]byte, Profile, error) {
-	b, err := p.give(ctx, Question{Realm: realm, Digest: string(d)})
+func (p *place) Open(ctx context.Context, realm string, d Digest) (Opening, error) {
+	b, err := p.give(ctx, Question{Realm: realm, Digest: string(d), Start: !p.old})
 	if err != nil {
-		return nil, nil, err
+		return Opening{}, err
 	}
-	return UnpackTree(b)
+	return UnmarshalOpening(b)
 }
 
 func (p *place) Chunks(ctx context.Context, realm string, d Digest, list []uint32) ([]byte, error) {
@@ -54,10 +55,6 @@ func (p *place) Chunks(ctx context.Context, realm string, d Digest, list []uint3
 
 // direct is the remote of a cache that has the chain in its own process.
 type direct struct{ *Chain }
-
-func (r direct) tree(ctx context.Context, realm string, d Digest) (Tree, Profile, string, error) {
-	return r.Tree(ctx, realm, d)
-}
 
 func (r direct) chunks(ctx context.Context, realm string, d Digest, t Tree, list []uint32) ([]byte, string, error) {
 	return r.Chunks(ctx, realm, d, t, list)
@@ -94,13 +91,13 @@ func TestFAULTS_F20_BadSourceIsSkipped(t *testing.T) {
 			list := []uint32{0, 3, 5}
 			read := func(origins ...Origin) (string, error) {
 				c := NewChain(func(string) []Origin { return origins })
-				tree, _, _, err := c.Tree(context.Background(), "ra", d)
+				v, _, err := c.open(context.Background(), "ra", d)
 				if err != nil {
 					return "", err
 				}
-				data, from, err := c.Chunks(context.Background(), "ra", d, tree, list)
+				data, from, err := c.Chunks(context.Background(), "ra", d, v.tree, list)
 				if err == nil {
-					_, err = tree.Split(list, data)
+					_, err = v.tree.Split(list, data)
 				}
 				return from, err
 			}
@@ -130,7 +127,7 @@ func TestHangingStoreHoldsUpItsRealmOnly(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	for range 3 * perRealm {
-		wg.Go(func() { c.Tree(ctx, "dead", d) })
+		wg.Go(func() { c.open(ctx, "dead", d) })
 	}
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		hang.mu.Lock()
@@ -140,8 +137,8 @@ func TestHangingStoreHoldsUpItsRealmOnly(t *testing.T) {
 			break
 		}
 	}
-	if _, _, _, err := c.Tree(context.Background(), "ra", d); err != nil {
-		t.Errorf("Tree of another realm while one hangs: %v", err)
+	if _, _, err := c.open(context.Background(), "ra", d); err != nil {
+		t.Errorf("open of another realm while one hangs: %v", err)
 	}
 	cancel()
 	close(release)
@@ -154,24 +151,34 @@ func TestHangingStoreHoldsUpItsRealmOnly(t *testing.T) {
 	}
 }
 
-// Who waits for the same chunk shares one fetch; the profile's chunks come
-// before anybody asks; and the disk has them afterwards.
+// Who waits for the same chunk shares one fetch; what a start touches comes with
+// the tree, before anybody asks; and the disk has it afterwards.
 func TestCacheFetchesOnceAndKeeps(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		old   bool
+		asked int
+	}{{"today", false, 2}, {"a node of the version before", true, 3}} {
+		t.Run(tt.name, func(t *testing.T) { testCacheFetchesOnce(t, tt.old, tt.asked) })
+	}
+}
+
+func testCacheFetchesOnce(t *testing.T, old bool, asked int) {
 	b := content(20*ChunkSize + 9)
 	s, d := stored(t, b)
 	if err := s.saveProfile("ra", d, Profile{0, 2, 20}); err != nil {
 		t.Fatal(err)
 	}
-	from := &place{name: "peer", store: s}
+	from := &place{name: "peer", store: s, old: old}
 	mine, err := OpenStore(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx := context.Background()
 	c := newCache(mine, direct{NewChain(func(string) []Origin { return []Origin{from} })}, 1<<30, slog.New(slog.DiscardHandler))
-	tree, err := c.Tree(ctx, "ra", d)
-	if err != nil {
-		t.Fatal(err)
+	tree, first, err := c.Tree(ctx, "ra", d)
+	if err != nil || !slices.Equal(first, Profile{0, 2, 20}) {
+		t.Fatalf("Tree says that a start touches %v, %v; want 0, 2, 20", first, err)
 	}
 	var wg sync.WaitGroup
 	for range 16 {
@@ -188,20 +195,17 @@ func TestCacheFetchesOnceAndKeeps(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	if from.asked != 3 {
-		t.Errorf("%d requests, want 3: the tree, the profile's chunks, one chunk", from.asked)
+	if from.asked != asked {
+		t.Errorf("%d requests, want %d: what a start touches, one chunk more", from.asked, asked)
 	}
 	if x := c.coldOf("ra", string(d)); x == nil || x.Chunks != 4 || x.From != "peer" {
 		t.Errorf("what is told: %+v, want 4 chunks from peer", x)
 	}
-	if p := mine.profile("ra", d); !slices.Equal(p, Profile{0, 2, 20}) {
-		t.Errorf("the profile here is %v, want the one of the other", p)
-	}
 	again := newCache(mine, nil, 1<<30, slog.New(slog.DiscardHandler))
-	if _, err := again.Tree(ctx, "ra", d); err != nil {
-		t.Errorf("the tree from disk: %v", err)
-	}
-	eventually(t, "the chunks are on disk", func() bool {
+	eventually(t, "the program and its chunks are on disk", func() bool {
+		if _, p, err := again.Tree(ctx, "ra", d); err != nil || !slices.Equal(p, first) {
+			return false
+		}
 		for _, i := range []int{0, 2, 20, 7} {
 			if _, err := again.Chunk(ctx, "ra", d, tree, i, make([]byte, ChunkSize)); err != nil {
 				return false
@@ -244,14 +248,24 @@ func TestEvictKeepsTheQuota(t *testing.T) {
 	}
 }
 
-func FuzzUnpackTree(f *testing.F) {
-	t, _ := Sum(bytes.NewReader(content(100_000)))
-	f.Add(packTree(t.Marshal(), Profile{0, 1}))
+func FuzzUnmarshalOpening(f *testing.F) {
+	tree, _ := Sum(bytes.NewReader(content(100_000)))
+	for _, o := range []Opening{{Tree: tree.Marshal(), Profile: Profile{1}, Data: content(100_000)[ChunkSize:]}, {Tree: tree.Marshal()}} {
+		f.Add(o.Marshal())
+	}
 	f.Add([]byte{255, 255, 255, 255})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		tree, p, err := UnpackTree(b)
-		if err == nil && (len(tree) > len(b) || len(p) > maxProfile) {
-			t.Fatalf("%d bytes give a tree of %d and a profile of %d", len(b), len(tree), len(p))
+		if o, err := UnmarshalOpening(b); err == nil {
+			if len(o.Tree)+len(o.Data) > len(b) || len(o.Profile) > maxProfile {
+				t.Fatalf("%d bytes give a tree of %d, a profile of %d, and %d bytes", len(b), len(o.Tree), len(o.Profile), len(o.Data))
+			}
+			if v, err := o.verify(tree.Digest()); err == nil {
+				for n, i := range v.list {
+					if err := tree.Verify(int(i), v.parts[n]); err != nil {
+						t.Fatalf("verified, and wrong: %v", err)
+					}
+				}
+			}
 		}
 	})
 }
@@ -263,8 +277,8 @@ type noOrigin struct {
 
 func (o noOrigin) Name() string { return "other" }
 
-func (o noOrigin) Tree(context.Context, string, Digest) ([]byte, Profile, error) {
-	return nil, nil, o.err
+func (o noOrigin) Open(context.Context, string, Digest) (Opening, error) {
+	return Opening{}, o.err
 }
 
 // "There is no such program" takes everybody's answer.
@@ -281,9 +295,9 @@ func TestChainTellsAbsentFromSilent(t *testing.T) {
 			}
 			return out
 		})
-		_, _, _, err := c.Tree(t.Context(), "r", Digest("s1-x"))
+		_, _, err := c.open(t.Context(), "r", Digest("s1-x"))
 		if err == nil || errors.Is(err, fs.ErrNotExist) != tt.absent {
-			t.Errorf("%s: Tree: %v, want it to say absent: %v", tt.name, err, tt.absent)
+			t.Errorf("%s: open: %v, want it to say absent: %v", tt.name, err, tt.absent)
 		}
 	}
 }

@@ -13,12 +13,13 @@ import (
 // what a link between nodes takes in one frame.
 const maxAsked = 15
 
-// Question asks a node for a program: its tree and profile where Chunks is
-// empty, else those chunks.
+// Question asks a node for a program: those chunks of it, or where Chunks is
+// empty an Opening.
 type Question struct {
 	Realm  string   `json:"realm"`
 	Digest string   `json:"digest"`
 	Chunks []uint32 `json:"chunks,omitempty"`
+	Start  bool     `json:"start,omitempty"` // an Opening's long form is understood
 }
 
 func (q Question) check() (Digest, error) {
@@ -43,7 +44,7 @@ func (s *Store) Give(q Question) ([]byte, error) {
 		return nil, err
 	}
 	if len(q.Chunks) == 0 {
-		return packTree(t.Marshal(), s.profile(q.Realm, d)), nil
+		return s.opening(q, d, t), nil
 	}
 	var out []byte
 	buf := make([]byte, ChunkSize)
@@ -57,20 +58,23 @@ func (s *Store) Give(q Question) ([]byte, error) {
 	return out, nil
 }
 
-// packTree is Give's answer to a question for a tree.
-func packTree(tree []byte, p Profile) []byte {
-	b := binary.LittleEndian.AppendUint32(nil, uint32(len(tree)))
-	return append(append(b, tree...), p.Marshal()...)
-}
-
-// UnpackTree reads such an answer; the tree in it is not verified yet.
-func UnpackTree(b []byte) (tree []byte, p Profile, err error) {
-	if len(b) < 4 || uint64(len(b)-4) < uint64(binary.LittleEndian.Uint32(b)) {
-		return nil, nil, errors.New("binfs: a damaged answer to a question for a tree")
+// opening has the chunks of a start as far as they are here and fit.
+func (s *Store) opening(q Question, d Digest, t Tree) []byte {
+	o := Opening{Tree: t.Marshal(), Profile: s.profile(q.Realm, d)}
+	if !q.Start {
+		b := binary.LittleEndian.AppendUint32(nil, uint32(len(o.Tree)))
+		return append(append(b, o.Tree...), o.Profile.Marshal()...)
 	}
-	n := binary.LittleEndian.Uint32(b)
-	p, err = UnmarshalProfile(b[4+n:])
-	return b[4 : 4+n], p, err
+	left := maxAnswer - len(o.Tree) - 4*maxProfile
+	buf := make([]byte, ChunkSize)
+	for _, i := range o.Profile.within(t).touches(t) {
+		b, err := s.anyChunk(q.Realm, d, t, int(i), buf)
+		if err != nil || len(o.Data)+len(b) > left {
+			break
+		}
+		o.Data = append(o.Data, b...)
+	}
+	return o.Marshal()
 }
 
 // cachePath is where a program that came from elsewhere is kept, as far as it

@@ -54,11 +54,14 @@ type ready struct {
 	Error string `json:"error,omitempty"`
 }
 
-// Stats counts what the kernel asked of the mount.
+// Stats counts what the kernel asked of the mount, and what it was given
+// unasked.
 type Stats struct {
 	Lookups int64 `json:"lookups"`
+	Attrs   int64 `json:"attrs"`
 	Opens   int64 `json:"opens"`
 	Reads   int64 `json:"reads"`
+	Stored  int64 `json:"stored"` // chunks
 }
 
 // Holder is the running process that serves FUSE in a mount namespace of its

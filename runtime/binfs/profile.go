@@ -46,8 +46,9 @@ func (p Profile) within(t Tree) Profile {
 // startTime is how long after it was looked for a program is starting.
 const startTime = time.Second
 
-// record writes n's profile when its first start is over. What the kernel
-// reads ahead counts as touched.
+// record writes n's profile when its first start is over: what was read then,
+// and what was put into the page cache before. What the kernel reads ahead counts
+// as touched.
 func (f *fileSystem) record(n *node) {
 	if f.saveProfile == nil {
 		return
@@ -61,10 +62,11 @@ func (f *fileSystem) record(n *node) {
 		}
 		n.touched = nil
 		n.mu.Unlock()
-		p = p.within(n.tree)
-		if len(p) == 0 { // its pages were there already
+		if len(p) == 0 { // nothing was missing
 			return
 		}
+		p = append(p, n.first...).within(n.tree)
+		p = p[:min(len(p), maxProfile)]
 		if err := f.saveProfile(n.realm, n.digest, p); err != nil {
 			f.log.Warn("the profile of a program is not kept", "digest", n.digest, "err", err)
 		}

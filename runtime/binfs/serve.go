@@ -66,6 +66,7 @@ func Main() int {
 	if err != nil {
 		return fail(fmt.Errorf("mounting FUSE (is the fuse module loaded?): %w", err))
 	}
+	fsys.pages = srv
 	go srv.Serve()
 	if err := srv.WaitMount(); err != nil {
 		return fail(fmt.Errorf("FUSE does not answer: %w", err))
@@ -81,6 +82,6 @@ func Main() int {
 			enc.Encode(programs.coldOf(q.Realm, q.Digest))
 			continue
 		}
-		enc.Encode(Stats{Lookups: fsys.lookups.Load(), Opens: fsys.opens.Load(), Reads: fsys.reads.Load()})
+		enc.Encode(fsys.stats())
 	}
 }

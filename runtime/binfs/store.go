@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// Source is where chunks come from: the local disk here; a peer or an object
-// store later. What it returns is verified by whoever serves it to the kernel.
+// Source is where programs come from. What it returns is verified.
 type Source interface {
-	Tree(ctx context.Context, realm string, d Digest) (Tree, error)
+	// Tree says, too, which chunks a start touches; none where that is not known.
+	Tree(ctx context.Context, realm string, d Digest) (Tree, Profile, error)
 	Chunk(ctx context.Context, realm string, d Digest, t Tree, i int, buf []byte) ([]byte, error)
 }
 
