@@ -65,7 +65,7 @@ func (n *Names) procLease(ctx context.Context) (*Lease, error) {
 
 // r0 is the server of the realm's root.
 func (n *Names) r0(ctx context.Context) (*server, error) {
-	return n.server(ctx, rootTarget, api.Target{Service: "named"})
+	return n.servers.get(ctx, rootTarget)
 }
 
 // keep renews the lease; it is lost when it could not be renewed in time.

@@ -23,26 +23,17 @@ import (
 // seconds when a server is lost on the way; others fail with kind Unavailable, and
 // may or may not have been done.
 type Names struct {
-	c     *Client
-	r     *resolve.Resolver[*server]
-	fence *tree.Fence
+	c       *Client
+	r       *resolve.Resolver[*server]
+	servers *servers
 
-	mu      sync.Mutex
-	self    *api.ClusterInfo
-	servers map[string]*server // by what was dialled; "" is the root
-	lease   *Lease             // of what Publish makes
-}
-
-// server is a connection with who serves a part of the name space.
-type server struct {
-	c    *ninep.Client
-	root *ninep.Fid
+	mu    sync.Mutex
+	self  *api.ClusterInfo
+	lease *Lease // of what Publish makes
 }
 
 const (
-	serverTime = 5 * time.Second // to reach a server
-	retryTime  = 6 * time.Second // until a lost server is given up
-	rootTarget = ""
+	retryTime = 6 * time.Second // until a lost server is given up
 	// serviceLink begins the target of an endpoint link to a part of σOS:
 	// svc:NAME@NODE.
 	serviceLink = "svc:"
@@ -55,26 +46,15 @@ func (c *Client) Names() *Names {
 }
 
 func newNames(c *Client, fence *tree.Fence) *Names {
-	n := &Names{c: c, fence: fence, servers: make(map[string]*server)}
+	n := &Names{c: c, servers: newServers(c.dialRaw, fence)}
 	n.r = resolve.New(resolve.Config[*server]{
-		Root: func(ctx context.Context) (*server, error) {
-			return n.server(ctx, rootTarget, api.Target{Service: "named"})
-		},
-		Dial: n.dial, Here: n.here, Stat: statAt, Node: n.node,
+		Root: n.r0, Dial: n.dial, Here: n.here, Stat: statAt, Node: n.node,
 	})
 	return n
 }
 
 // Close ends the connections that Names keeps. It can be used again.
-func (n *Names) Close() {
-	n.mu.Lock()
-	list := n.servers
-	n.servers = make(map[string]*server)
-	n.mu.Unlock()
-	for _, s := range list {
-		s.c.Close()
-	}
-}
+func (n *Names) Close() { n.servers.close() }
 
 // dial reaches the server behind an endpoint link.
 func (n *Names) dial(ctx context.Context, link tree.Attr) (*server, error) {
@@ -83,57 +63,13 @@ func (n *Names) dial(ctx context.Context, link tree.Attr) (*server, error) {
 	}
 	t := api.Target{Endpoint: api.Endpoint(link.Target)}
 	if name, ok := strings.CutPrefix(link.Target, serviceLink); ok {
-		t = api.Target{}
-		t.Service, t.Node, _ = strings.Cut(name, "@")
+		service, node, _ := strings.Cut(name, "@")
+		t = api.Target{Service: service, Node: node}
 	}
-	return n.server(ctx, link.Target, t)
-}
-
-// server returns the living connection to a target, made when there is none.
-func (n *Names) server(ctx context.Context, key string, t api.Target) (*server, error) {
-	n.mu.Lock()
-	s := n.servers[key]
-	n.mu.Unlock()
-	if s != nil {
-		select {
-		case <-s.c.Done():
-		default:
-			return s, nil
-		}
+	if t == (api.Target{}) || t == rootTarget {
+		return nil, api.E(api.NotFound, "open", "", "the link leads nowhere")
 	}
-	ctx, cancel := context.WithTimeout(ctx, serverTime)
-	defer cancel()
-	conn, err := n.c.dialRaw(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	c, err := ninep.NewClient(ctx, conn)
-	if err != nil {
-		if ctx.Err() != nil {
-			err = api.E(api.Unavailable, "open", "", "what listens there does not serve files, or does not answer")
-		}
-		return nil, err
-	}
-	root, _, err := c.Attach(ctx, "", n.fence)
-	if err != nil {
-		c.Close()
-		return nil, err
-	}
-	s = &server{c: c, root: root}
-	n.mu.Lock()
-	old := n.servers[key]
-	if old != nil {
-		select {
-		case <-old.c.Done():
-		default: // another call was faster
-			n.mu.Unlock()
-			c.Close()
-			return old, nil
-		}
-	}
-	n.servers[key] = s
-	n.mu.Unlock()
-	return s, nil
+	return n.servers.get(ctx, t)
 }
 
 // dialRaw connects for files: on one node descriptors may come over it.

@@ -3,7 +3,6 @@ package sigma
 import (
 	"context"
 
-	"sigmaos/api"
 	"sigmaos/naming/ninep"
 	"sigmaos/naming/tree"
 )
@@ -14,7 +13,7 @@ import (
 
 // Root is the realm's root at the server that leads it now.
 func (n *Names) Root(ctx context.Context) (*ninep.Fid, error) {
-	s, err := n.server(ctx, rootTarget, api.Target{Service: "named"})
+	s, err := n.r0(ctx)
 	if err != nil {
 		return nil, err
 	}

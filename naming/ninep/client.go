@@ -107,6 +107,14 @@ func (c *Client) Sigma() bool { return c.sigma }
 // Done is closed when the connection is lost.
 func (c *Client) Done() <-chan struct{} { return c.done }
 
+// Idle reports whether no call is under way and the server holds nothing for the
+// client but what it attached to.
+func (c *Client) Idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.calls) == 0 && c.live <= 1
+}
+
 // Close ends the connection, and with it all that the server holds for it.
 func (c *Client) Close() error {
 	c.fail(api.E(api.Unavailable, "file", "", "the connection was closed"))
