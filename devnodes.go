@@ -154,7 +154,7 @@ func (d *devNodes) spawn(stop func(), more ...string) error {
 		}
 		args := append([]string{"dev", "--name", c.Name + "-" + f.Node, "--node", f.Node, "--roles", offers, "--s3-dir", "off",
 			"--data-dir", f.DataDir, "--run-dir", filepath.Join(c.RunDir, f.Node), "--cgroup-root", c.CgroupRoot,
-			"--listen", f.Addr, "--metrics", "off", "--gateway", "off",
+			"--listen", f.Addr, "--metrics", "off", "--gateway", "off", "--gateway-9p", "off",
 			"--mcpu", fmt.Sprint(c.MCPU), "--memory", fmt.Sprint(c.Memory), "--log-level", c.LogLevel,
 			"--uid-base", fmt.Sprint(c.UIDBase + int64(i+1)*c.UIDCount), "--uid-count", fmt.Sprint(c.UIDCount)}, more...)
 		cmd := exec.Command(exe, args...)

@@ -16,8 +16,8 @@ import (
 	"sigmaos/sigma/outside"
 )
 
-// startGateway opens the way in for programs outside, and the addresses at
-// which load-balancers deliver.
+// startGateway opens the ways in for programs outside, and the addresses at which
+// load-balancers deliver.
 func startGateway(_ context.Context, s *System) (func(context.Context) error, error) {
 	var undo undoStack
 	stop := func(context.Context) error { return undo.run() }
@@ -31,6 +31,12 @@ func startGateway(_ context.Context, s *System) (func(context.Context) error, er
 		}
 		undo.add(g.Close)
 		s.Schedd.SetGateway(g.Addr())
+	}
+	if s.Config.Gateway9P != "" {
+		if err := s.start9P(&undo); err != nil {
+			undo.run()
+			return nil, err
+		}
 	}
 	from, err := s.Config.Balancers()
 	if err != nil {

@@ -8,20 +8,14 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"sigmaos/api"
-	"sigmaos/naming/tree"
+	"sigmaos/internal/clock"
+	"sigmaos/naming/ninep"
 	"sigmaos/naming/view"
-)
-
-const (
-	attachTime = 10 * time.Second // until a token must have been shown
-	wrongDelay = time.Second      // before a wrong one is told
-	maxWrong   = 3                // on one connection
-	maxCallers = 8                // that one connection may show tokens of
+	"sigmaos/net/crowd"
+	"sigmaos/net/port/quiet"
 )
 
 // Source is a view's, with an end.
@@ -30,38 +24,69 @@ type Source interface {
 	io.Closer
 }
 
-// Config of a Listener.
+// Config of a Listener; 0 is the default.
 type Config struct {
 	Addr string
 	From []netip.Prefix // whose connections are taken
-	// Caller returns that of a token; bound says that there are no tokens: all are
-	// the one that it returns for "".
-	Caller func(token string) (api.Caller, error)
-	Bound  bool
-	Open   func(c api.Caller) Source
-	Log    *slog.Logger
+	Node string
+	// Check returns the caller of a token. It is asked again while the caller is
+	// served.
+	Check func(token string) (api.Caller, error)
+	Open  func(c api.Caller) Source
+	Log   *slog.Logger
+
+	AttachTime time.Duration // until a token must have been shown; default 10 s
+	WrongDelay time.Duration // before a wrong one is told; default 1 s
+	Recheck    time.Duration // between two looks at a token that is in use; default 2 s
+	// Connections without a token: in all (default 128), of an address (of IPv6: its
+	// /64; default 16). With one: in all (default 256), of a realm (default 64).
+	Strangers, StrangersEach int
+	Clients, ClientsEach     int
+}
+
+func (c *Config) fill() {
+	def(&c.AttachTime, 10*time.Second)
+	def(&c.WrongDelay, time.Second)
+	def(&c.Recheck, 2*time.Second)
+	def(&c.Strangers, 128)
+	def(&c.StrangersEach, 16)
+	def(&c.Clients, 256)
+	def(&c.ClientsEach, 64)
+}
+
+func def[T int | time.Duration](p *T, v T) {
+	if *p <= 0 {
+		*p = v
+	}
 }
 
 // Listener serves realms to machines of a node's network.
 type Listener struct {
-	cfg  Config
-	lis  net.Listener
-	ctx  context.Context
-	stop context.CancelFunc
-	done chan struct{}
+	cfg     Config
+	lis     net.Listener
+	ctx     context.Context
+	stop    context.CancelFunc
+	done    chan struct{}
+	strange *crowd.Crowd // by address
+	clients *crowd.Crowd // by realm
 }
 
 // Listen begins to serve.
 func Listen(cfg Config) (*Listener, error) {
+	cfg.fill()
 	lis, err := net.Listen("tcp", cfg.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("gateway-9p: %w", err)
 	}
-	l := &Listener{cfg: cfg, lis: lis, done: make(chan struct{})}
+	cfg.Log = quiet.New(cfg.Log, clock.Real()) // strangers make it write
+	l := &Listener{
+		cfg: cfg, lis: lis, done: make(chan struct{}),
+		strange: crowd.New(cfg.Strangers, cfg.StrangersEach), clients: crowd.New(cfg.Clients, cfg.ClientsEach),
+	}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	go func() {
 		defer close(l.done)
-		accept(lis, cfg.Log, l.serve)
+		accept(lis, cfg.Log, l.admit)
 	}()
 	return l, nil
 }
@@ -77,105 +102,29 @@ func (l *Listener) Close() error {
 	return err
 }
 
-func (l *Listener) serve(c net.Conn) {
+// admit returns what serves a connection; nil: nobody does.
+func (l *Listener) admit(c net.Conn) func() {
 	from, err := netip.ParseAddrPort(c.RemoteAddr().String())
 	if err != nil || !slices.ContainsFunc(l.cfg.From, func(p netip.Prefix) bool { return p.Contains(from.Addr().Unmap()) }) {
 		l.cfg.Log.Debug("9p: not from an allowed range", "from", c.RemoteAddr())
-		c.Close()
-		return
+		return nil
 	}
-	s := &session{l: l, conn: c, views: make(map[api.Caller]*opened)}
-	s.late = time.AfterFunc(attachTime, func() { c.Close() })
+	addr := crowd.AddressOf(c)
+	if !l.strange.Enter(addr) {
+		return nil
+	}
+	return func() { l.serve(c, addr) }
+}
+
+func (l *Listener) serve(c net.Conn, addr string) {
+	ctx, cancel := context.WithCancel(l.ctx)
+	defer cancel()
+	s := &session{l: l, from: c.RemoteAddr().String(), addr: addr, ctx: ctx, end: cancel}
+	late := time.AfterFunc(l.cfg.AttachTime, s.late)
+	defer late.Stop()
 	defer s.close()
-	serve9p(l.ctx, c, s, l.cfg.Log)
+	serve9p(ctx, c, s, bounds, l.cfg.Log)
 }
 
-// session is the tree of one connection: that of the caller who attaches.
-type session struct {
-	l    *Listener
-	conn net.Conn
-	late *time.Timer
-
-	mu    sync.Mutex
-	wrong int
-	views map[api.Caller]*opened
-}
-
-type opened struct {
-	fs  *view.FS
-	src Source
-}
-
-func (s *session) close() {
-	s.late.Stop()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, v := range s.views {
-		v.fs.Close()
-		v.src.Close()
-	}
-}
-
-// Attach takes the caller from the name that is attached to.
-func (s *session) Attach(ctx context.Context, _ api.Caller, aname string, fence *tree.Fence) (tree.File, error) {
-	token, path := "", aname
-	if !s.l.cfg.Bound {
-		token, path = splitName(aname)
-	}
-	c, err := s.caller(ctx, token)
-	if err != nil {
-		return nil, err
-	}
-	v, err := s.view(c)
-	if err != nil {
-		return nil, err
-	}
-	f, err := v.fs.Attach(ctx, c, path, fence)
-	if err == nil {
-		s.late.Stop()
-	}
-	return f, err
-}
-
-// splitName takes the token off a name: TOKEN or TOKEN/PATH.
-func splitName(aname string) (token, path string) {
-	token, path, _ = strings.Cut(strings.TrimPrefix(aname, "/"), "/")
-	return token, path
-}
-
-// caller checks a token. Who shows a wrong one waits for the answer, and is cut
-// off after a few.
-func (s *session) caller(ctx context.Context, token string) (api.Caller, error) {
-	c, err := s.l.cfg.Caller(token)
-	if err == nil {
-		c.Address = s.conn.RemoteAddr().String()
-		return c, nil
-	}
-	s.mu.Lock()
-	s.wrong++
-	over := s.wrong > maxWrong
-	s.mu.Unlock()
-	if over {
-		s.conn.Close()
-	}
-	select {
-	case <-time.After(wrongDelay):
-	case <-ctx.Done():
-	}
-	return c, api.E(api.Denied, "attach", "", "%v", err)
-}
-
-func (s *session) view(c api.Caller) (*opened, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	v := s.views[c]
-	if v == nil {
-		if len(s.views) >= maxCallers {
-			return nil, api.E(api.Busy, "attach", "", "this connection acts as %d users already", maxCallers)
-		}
-		src := s.l.cfg.Open(c)
-		v = &opened{fs: view.New(view.Config{Source: src}), src: src}
-		s.views[c] = v
-	}
-	return v, nil
-}
+// bounds keep what a realm's connections can make sigmad hold below some 150 MiB.
+var bounds = ninep.Options{Requests: 64, Waiting: 256, Bytes: 2 << 20, Fids: 1 << 14, Handles: 1 << 10, Watches: 1}

@@ -13,7 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sigmaos/api"
+	"sigmaos/naming/ninep"
 	"sigmaos/naming/view"
+	"sigmaos/net/crowd"
 )
 
 // LocalOptions are those of [Local].
@@ -41,17 +43,25 @@ func Local(ctx context.Context, o LocalOptions) error {
 		o.Ready(lis.Addr().String())
 	}
 	me := os.Geteuid()
-	accept(lis, o.Log, func(c net.Conn) {
+	served := crowd.New(maxLocal, maxLocal)
+	accept(lis, o.Log, func(c net.Conn) func() {
 		uid, err := ownerOf(c)
 		if err != nil || uid != 0 && uid != me {
 			o.Log.Warn("9p: a connection of another user was refused", "uid", uid, "err", err)
-			c.Close()
-			return
+			return nil
 		}
-		serve9p(ctx, c, fs, o.Log)
+		if !served.Enter("") {
+			return nil
+		}
+		return func() {
+			defer served.Leave("")
+			serve9p(ctx, c, fs, ninep.Options{}, o.Log)
+		}
 	})
 	return nil
 }
+
+const maxLocal = 512 // connections
 
 // reachable asks for the root, so that a wrong realm or token is told at once.
 func reachable(ctx context.Context, fs *view.FS) error {

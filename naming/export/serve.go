@@ -13,12 +13,10 @@ import (
 	"sigmaos/naming/tree"
 )
 
-const maxClients = 512 // connections of one listener
-
-// accept takes connections until lis is closed, and returns when the last one
-// has ended. serve does one; it does not return before that is over.
-func accept(lis net.Listener, log *slog.Logger, serve func(net.Conn)) {
-	slots := make(chan struct{}, maxClients)
+// accept takes connections until lis is closed, and returns when the last one has
+// ended. admit says at once who serves a connection, and returns nil when it is to
+// be closed; who serves does not return before that is over.
+func accept(lis net.Listener, log *slog.Logger, admit func(net.Conn) (serve func())) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for {
@@ -31,22 +29,18 @@ func accept(lis net.Listener, log *slog.Logger, serve func(net.Conn)) {
 			time.Sleep(20 * time.Millisecond) // out of descriptors: do not spin
 			continue
 		}
-		select {
-		case slots <- struct{}{}:
-		default:
+		serve := admit(c)
+		if serve == nil {
 			c.Close()
 			continue
 		}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			serve(c)
-		})
+		wg.Go(serve)
 	}
 }
 
 // serve9p serves fs on one connection until that or ctx ends.
-func serve9p(ctx context.Context, c net.Conn, fs tree.FS, log *slog.Logger) {
-	if err := ninep.Serve(ctx, c, api.Caller{}, fs, ninep.Options{}); err != nil && ctx.Err() == nil {
+func serve9p(ctx context.Context, c net.Conn, fs tree.FS, o ninep.Options, log *slog.Logger) {
+	if err := ninep.Serve(ctx, c, api.Caller{}, fs, o); err != nil && ctx.Err() == nil {
 		log.Debug("9p", "from", c.RemoteAddr(), "err", err)
 	}
 }

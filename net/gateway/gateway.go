@@ -29,6 +29,7 @@ import (
 	"sigmaos/api/wire"
 	"sigmaos/internal/clock"
 	"sigmaos/net/control"
+	"sigmaos/net/crowd"
 	"sigmaos/net/port/quiet"
 )
 
@@ -95,8 +96,8 @@ type Gateway struct {
 	ctx     context.Context
 	stop    context.CancelFunc
 	wg      sync.WaitGroup
-	strange *crowd // by address
-	clients *crowd // by realm
+	strange *crowd.Crowd // by address
+	clients *crowd.Crowd // by realm
 }
 
 // Listen starts a gateway.
@@ -107,7 +108,7 @@ func Listen(cfg Config) (*Gateway, error) {
 	}
 	cfg.fill()
 	cfg.Logger = quiet.New(cfg.Logger, clock.Real()) // strangers make it write
-	g := &Gateway{cfg: cfg, lis: lis, strange: newCrowd(cfg.Strangers, cfg.StrangersEach), clients: newCrowd(cfg.Clients, cfg.ClientsEach)}
+	g := &Gateway{cfg: cfg, lis: lis, strange: crowd.New(cfg.Strangers, cfg.StrangersEach), clients: crowd.New(cfg.Clients, cfg.ClientsEach)}
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	g.wg.Add(1)
 	go g.accept()
@@ -137,8 +138,8 @@ func (g *Gateway) accept() {
 			time.Sleep(20 * time.Millisecond) // out of descriptors: do not spin
 			continue
 		}
-		from := addressOf(c)
-		if !g.strange.enter(from) {
+		from := crowd.AddressOf(c)
+		if !g.strange.Enter(from) {
 			c.Close()
 			continue
 		}
@@ -159,11 +160,11 @@ func (g *Gateway) serve(raw net.Conn, from string) {
 	conn.SetDeadline(time.Now().Add(g.cfg.AuthTime))
 	r := wire.NewReader(conn)
 	caller, err := g.admit(conn, r)
-	g.strange.leave(from)
+	g.strange.Leave(from)
 	if err != nil {
 		return
 	}
-	defer g.clients.leave(caller.Realm)
+	defer g.clients.Leave(caller.Realm)
 	// Who is known may be silent: a program asks when it wants to.
 	conn.SetDeadline(time.Time{})
 	f, err := r.Read()
@@ -190,7 +191,7 @@ func (g *Gateway) admit(conn *tls.Conn, r *wire.Reader) (api.Caller, error) {
 		return api.Caller{}, err
 	}
 	caller, err := g.authenticate(f)
-	if err == nil && !g.clients.enter(caller.Realm) {
+	if err == nil && !g.clients.Enter(caller.Realm) {
 		err = api.E(api.Busy, "connect", "", "the realm, or all together, have their connections with this gateway; close some, or use another")
 	}
 	if err != nil {
@@ -199,7 +200,7 @@ func (g *Gateway) admit(conn *tls.Conn, r *wire.Reader) (api.Caller, error) {
 	}
 	caller.Node, caller.Address = g.cfg.Node, conn.RemoteAddr().String()
 	if err = answer(conn, f, wire.FlagReply, nil); err != nil {
-		g.clients.leave(caller.Realm)
+		g.clients.Leave(caller.Realm)
 	}
 	return caller, err
 }

@@ -17,6 +17,7 @@ import (
 	"sigmaos/api"
 	"sigmaos/internal/clock"
 	"sigmaos/net/control"
+	"sigmaos/net/crowd"
 	"sigmaos/net/port/quiet"
 )
 
@@ -45,7 +46,7 @@ type Ingress struct {
 	ctx  context.Context
 	stop context.CancelFunc
 	wg   sync.WaitGroup
-	open *crowd
+	open *crowd.Crowd
 }
 
 // ParseIngress reads ADDR=REALM:TARGET, where TARGET is a path or an endpoint.
@@ -76,7 +77,7 @@ func ListenIngress(cfg IngressConfig) (*Ingress, error) {
 		cfg.Open = max(1, min(4096, descriptors()/16))
 	}
 	cfg.Logger = quiet.New(cfg.Logger, clock.Real()) // strangers make it write
-	i := &Ingress{cfg: cfg, lis: lis, open: newCrowd(cfg.Open, cfg.Open)}
+	i := &Ingress{cfg: cfg, lis: lis, open: crowd.New(cfg.Open, cfg.Open)}
 	i.ctx, i.stop = context.WithCancel(context.Background())
 	i.wg.Add(1)
 	go i.accept()
@@ -111,14 +112,14 @@ func (i *Ingress) accept() {
 			c.Close()
 			continue
 		}
-		if !i.open.enter("") {
+		if !i.open.Enter("") {
 			c.Close()
 			continue
 		}
 		i.wg.Add(1)
 		go func() {
 			defer i.wg.Done()
-			defer i.open.leave("")
+			defer i.open.Leave("")
 			i.serve(c.(*net.TCPConn))
 		}()
 	}

@@ -172,9 +172,7 @@ func TestIngressIsBounded(t *testing.T) {
 		silent = append(silent, deliver(t, i, "127.0.1.5", nil))
 	}
 	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-		i.open.mu.Lock()
-		n := i.open.n
-		i.open.mu.Unlock()
+		n := i.open.Count()
 		if n == 3 {
 			break
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -41,6 +42,8 @@ type Config struct {
 	ReplaceMS  int64    `json:"replace-ms" help:"ms of absence after which another node with role named takes over an etcd peer with a vote"`
 	NoticeMS   int64    `json:"notice-ms" help:"ms within which the death of a node is noticed"`
 	Gateway    string   `json:"gateway" help:"address for programs outside, over TLS with a realm's token; \"off\" is none"`
+	Gateway9P  string   `json:"gateway-9p" help:"address for clients of plain 9P2000.L, which show a realm's token in clear; \"off\" is none"`
+	Ranges9P   []string `json:"gateway-9p-ranges" help:"address ranges of those clients (default: this machine)"`
 	Ingress    []string `json:"ingress" help:"ADDR:PORT=REALM:PATH: where load-balancers deliver connections, with a PROXY header of version 2"`
 	LBRanges   []string `json:"lb-ranges" help:"address ranges of the load-balancers"`
 	LogLevel   string   `json:"log-level" help:"debug, info, warn or error"`
@@ -91,6 +94,15 @@ func (c Config) Ranges() (deny, allow []netip.Prefix, err error) {
 
 // Balancers are LBRanges.
 func (c Config) Balancers() ([]netip.Prefix, error) { return prefixes("lb-ranges", c.LBRanges) }
+
+// Clients9P are Ranges9P.
+func (c Config) Clients9P() ([]netip.Prefix, error) {
+	list := c.Ranges9P
+	if len(list) == 0 {
+		list = []string{"127.0.0.0/8", "::1/128"}
+	}
+	return prefixes("gateway-9p-ranges", list)
+}
 
 func prefixes(name string, list []string) (out []netip.Prefix, err error) {
 	for _, s := range list {
@@ -263,7 +275,7 @@ func (c *Config) fill() {
 	if c.SlotsWarm == 0 {
 		c.SlotsWarm = runtime.NumCPU() + 1
 	}
-	for _, addr := range []*string{&c.Metrics, &c.Gateway, &c.Listen, &c.S3Dir} {
+	for _, addr := range []*string{&c.Metrics, &c.Gateway, &c.Gateway9P, &c.Listen, &c.S3Dir} {
 		if *addr == "off" {
 			*addr = ""
 		}
@@ -308,6 +320,9 @@ func (c Config) validate() error {
 	if _, err := c.Balancers(); err != nil {
 		return err
 	}
+	if err := c.check9P(); err != nil {
+		return err
+	}
 	if c.QosDevice != "" && c.QosRate < 1_000_000 {
 		return bad("qos-rate", c.QosRate, "what the device of qos-device can send, 1000000 bits/s or more")
 	}
@@ -325,6 +340,31 @@ func (c Config) validate() error {
 		if f.v < f.min || f.v > f.max {
 			return bad(f.name, f.v, fmt.Sprintf("%d … %d", f.min, f.max))
 		}
+	}
+	return nil
+}
+
+// check9P checks what plain 9P needs to begin, so that a node says at once that it
+// would not.
+func (c Config) check9P() error {
+	if _, err := c.Clients9P(); err != nil {
+		return err
+	}
+	if c.Gateway9P == "" {
+		if len(c.Ranges9P) > 0 {
+			return fmt.Errorf("config: gateway-9p-ranges is %s and gateway-9p is empty; want its address too", strings.Join(c.Ranges9P, ","))
+		}
+		return nil
+	}
+	host, port, err := net.SplitHostPort(c.Gateway9P)
+	if _, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil {
+		return fmt.Errorf("config: gateway-9p is %q; want ADDR:PORT", c.Gateway9P)
+	}
+	if host == "localhost" || len(c.Ranges9P) > 0 {
+		return nil
+	}
+	if a, err := netip.ParseAddr(host); err != nil || !a.IsLoopback() {
+		return fmt.Errorf("config: gateway-9p is %q and gateway-9p-ranges is empty; tokens and data cross the network in clear: want the ranges that may connect, or a loopback address", c.Gateway9P)
 	}
 	return nil
 }
