@@ -2,7 +2,7 @@
 # make test     everything that CI runs (as root)
 # make test-long  the same and more at full length: counts, durations, footprint
 # make lint     staticcheck over everything (downloads it once)
-# make generate the embedded PID 1 again (needs gcc and gcc-aarch64-linux-gnu)
+# make generate the embedded PID 1 and probe again (needs gcc, gcc-aarch64-linux-gnu and libc6-dev-arm64-cross)
 
 GO      ?= go
 CC      ?= cc
@@ -38,7 +38,7 @@ procs:
 		$(CC) -O2 -static -o bin/procs/hello-c apps/hello/c/hello.c; \
 		$(CC) -O2 -static -o bin/procs/echo-c apps/echo/c/echo.c; \
 		$(CC) -Os -static -nostdlib -ffreestanding -fno-stack-protector -Wl,--build-id=none -Wl,-z,noseparate-code -s -o bin/procs/hello-raw apps/hello/raw/hello.c; \
-		$(CC) -O2 -static -nostdlib -ffreestanding -fno-stack-protector -Wall -Wextra -o bin/procs/probe test/probes/probe/*.c; \
+		$(CC) -O2 -static -nostdlib -ffreestanding -fno-stack-protector -Wall -Wextra -o bin/procs/probe roles/doctor/attack/probe/*.c; \
 	else echo 'no C compiler: bin/procs/hello-c, echo-c and probe are not built'; fi
 	@if command -v $(RUSTC) >/dev/null; then \
 		$(RUSTC) -O -C target-feature=+crt-static -C panic=abort -o bin/procs/hello-rust apps/hello/rust/hello.rs; \
@@ -64,7 +64,7 @@ race:
 	CGO_ENABLED=1 $(GO) test -race ./...
 
 generate:
-	$(GO) generate ./runtime/slot
+	$(GO) generate ./runtime/slot ./roles/doctor/attack
 
 clean:
 	rm -rf bin

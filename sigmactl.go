@@ -13,6 +13,7 @@ import (
 	"sigmaos/bench"
 	"sigmaos/ctl"
 	"sigmaos/roles/doctor"
+	"sigmaos/roles/doctor/attack"
 	"sigmaos/runtime/binfs"
 	"sigmaos/sigma/admin"
 )
@@ -23,6 +24,7 @@ func sigmactl(args []string) int {
 	return ctl.Main(args, version, ctl.Hooks{
 		Digest: digest,
 		Doctor: doctor.Run,
+		Attack: attackCluster,
 		Bench: func(ctx context.Context, name string, c *admin.Client, o ctl.BenchOptions) (ctl.BenchResult, error) {
 			exe, err := os.Executable()
 			if err != nil {
@@ -36,6 +38,20 @@ func sigmactl(args []string) int {
 		},
 		BenchNames: bench.Names(),
 		Mount:      mountRealm, Serve9P: serve9P,
+	})
+}
+
+// attackCluster is `doctor --attack`.
+func attackCluster(ctx context.Context, c *admin.Client, each func(api.AttackRow)) (r api.AttackReport, err error) {
+	s, err := attack.New(ctx, c, attack.Options{})
+	if err != nil {
+		return r, err
+	}
+	defer s.Close(context.WithoutCancel(ctx))
+	return s.Run(ctx, func(got attack.Result) {
+		if each != nil {
+			each(got.AttackRow)
+		}
 	})
 }
 

@@ -156,33 +156,3 @@ func (a *app) info() *cobra.Command {
 	})
 	return a.data(c, false)
 }
-
-func (a *app) doctor() *cobra.Command {
-	var clean bool
-	c := &cobra.Command{
-		Use: "doctor [--clean]", Short: "Check this machine, a line per thing", Args: cobra.NoArgs, Example: "  sudo sigmactl doctor\n  sudo sigmactl doctor --clean",
-		Long: `doctor needs no running sigmad. Each line is OK, WARN or FAIL, with what to do
-where something is missing; the status is 1 when anything fails.`,
-	}
-	c.Flags().BoolVar(&clean, "clean", false, "also remove what killed sigmads left")
-	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		checks := a.hooks.Doctor(cmd.Context(), clean)
-		err := a.print(checks, func(w io.Writer) error {
-			tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-			for _, c := range checks {
-				fmt.Fprintf(tw, "%s\t%s\t%s\n", c.Level, c.Name, c.Text)
-				if c.Fix != "" {
-					fmt.Fprintf(tw, "\t\t→ %s\n", c.Fix)
-				}
-			}
-			return tw.Flush()
-		})
-		for _, c := range checks {
-			if c.Level == "FAIL" && err == nil {
-				err = exit(1)
-			}
-		}
-		return err
-	}
-	return a.data(c, false)
-}

@@ -25,6 +25,9 @@ type Hooks struct {
 	Digest func(path string) (digest string, size int64, err error)
 	// Doctor checks the machine; clean also removes what killed runs left.
 	Doctor func(ctx context.Context, clean bool) []api.Check
+	// Attack tries the rows of hostile procs on the cluster; each is told as it is
+	// known.
+	Attack func(ctx context.Context, c *admin.Client, each func(api.AttackRow)) (api.AttackReport, error)
 	// Bench runs one of BenchNames and returns what prints and draws itself.
 	Bench      func(ctx context.Context, name string, c *admin.Client, o BenchOptions) (BenchResult, error)
 	BenchNames []string

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"sigmaos/api"
+	"sigmaos/roles/doctor/attack"
 	"sigmaos/sigma/admin"
 )
 
@@ -30,6 +31,7 @@ type hostile struct {
 	before   os.FileInfo
 	victims  []api.ProcInfo
 	sleeper  string
+	suite    *attack.Suite // the rows that `doctor --attack` has, with canaries of their own
 }
 
 var shared struct {
@@ -102,13 +104,34 @@ func startHostile() *hostile {
 		id := h.Running(c, sleeper(h.sleeper))
 		h.victims = append(h.victims, h.info(c, id))
 	}
+	if h.suite, err = attack.New(context.Background(), h.c, attack.Options{}); err != nil {
+		panic(err)
+	}
 	return h
+}
+
+// holds runs a row of the suite.
+func (h *hostile) holds(row string) {
+	h.t.Helper()
+	got := h.suite.Try(context.Background(), row)
+	if got.State == api.AttackNotTried {
+		h.t.(*testing.T).Skip("the row means nothing on this architecture")
+	}
+	for _, f := range got.Findings {
+		h.t.Errorf("%s: %s", row, f)
+	}
+	if got.Attempts == 0 {
+		h.t.Errorf("%s: nothing was tried", row)
+	}
 }
 
 // stopShared ends the shared node if there is one, and looks for leftovers.
 func stopShared() bool {
 	if shared.h == nil {
 		return true
+	}
+	if err := shared.h.suite.Close(context.Background()); err != nil {
+		shared.h.t.Errorf("the suite: %v", err)
 	}
 	shared.h.c.Close()
 	shared.h.other.Close()
@@ -142,6 +165,9 @@ func (h *hostile) intact(t *testing.T) {
 		changed(now) != changed(h.before) {
 		t.Errorf("the flag on the host was touched: %q %v %v", b, err, now)
 	}
+	for _, f := range h.suite.Intact(context.Background()) {
+		t.Error(f)
+	}
 	for i, c := range []*admin.Client{h.c, h.other} {
 		was, is := h.victims[i], h.info(c, h.victims[i].ID)
 		if is.State != api.Running || is.Stamps != was.Stamps {
@@ -159,13 +185,7 @@ func (h *hostile) intact(t *testing.T) {
 func changed(i os.FileInfo) syscall.Timespec { return i.Sys().(*syscall.Stat_t).Ctim }
 
 // attempt is one line of the probe.
-type attempt struct {
-	Row, Try string
-	R        int64
-	Text     string
-	NR       int
-	Args     [6]int64
-}
+type attempt = attack.Attempt
 
 const (
 	eperm  = -int64(syscall.EPERM)
@@ -248,16 +268,9 @@ func refused(t *testing.T, got []attempt, atLeast int, but map[string][]int64) {
 			}
 		}
 		if !slices.Contains(want, a.R) {
-			t.Errorf("%s: %s: %d (%v), want one of %v", a.Row, a.Try, a.R, errno(a.R), want)
+			t.Errorf("%s: %s: %d (%v), want one of %v", a.Row, a.Try, a.R, a.Errno(), want)
 		}
 	}
-}
-
-func errno(r int64) error {
-	if r < 0 && r > -4096 {
-		return syscall.Errno(-r)
-	}
-	return nil
 }
 
 // find returns the attempt of a name.

