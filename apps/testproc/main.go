@@ -44,6 +44,15 @@ func main() {
 		*p = 1
 	case "mem": // touches so many MiB
 		fmt.Println(touch(arg(0))[0])
+	case "burn": // so many ms of CPU
+		ms, _ := strconv.Atoi(arg(0))
+		for {
+			var u syscall.Rusage
+			syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+			if time.Duration(u.Utime.Nano()+u.Stime.Nano()) > time.Duration(ms)*time.Millisecond {
+				break
+			}
+		}
 	case "hold": // the same, and stays
 		b := touch(arg(0))
 		sigma.Started(ctx)

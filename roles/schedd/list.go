@@ -4,6 +4,8 @@ import (
 	"sort"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sigmaos/api"
 	"sigmaos/runtime/slot"
 )
@@ -34,28 +36,76 @@ type live struct {
 	slot *slot.Slot
 }
 
-// addPIDs tells an operator the pids on this machine. They are read without the
-// lock; a slot that got another proc meanwhile has its pid not told.
-func (s *Schedd) addPIDs(c api.Caller, list []api.ProcInfo, running []live) {
-	if !c.Operator {
-		return
-	}
-	pids := make([]int, len(running))
-	for i, l := range running {
-		all, _ := l.slot.Procs() // a slot that is gone has none
-		for _, pid := range all {
-			if pid != l.slot.InitPid() {
-				pids[i] = pid
-			}
+// pid is the proc's on this machine, 0 when it has ended.
+func (l live) pid() int {
+	all, _ := l.slot.Procs() // a slot that is gone has none
+	for _, pid := range all {
+		if pid != l.slot.InitPid() {
+			return pid
 		}
+	}
+	return 0
+}
+
+// look has fn read something of each running proc, without the lock since that
+// takes as long as the machine likes, and then, with it, note what was read. A
+// slot that got another proc meanwhile has nothing noted.
+func (s *Schedd) look(running []live, fn func(live) (note func())) {
+	notes := make([]func(), len(running))
+	for i, l := range running {
+		notes[i] = fn(l)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, l := range running {
 		if l.p.slot == l.slot {
-			list[l.i].PID = pids[i]
+			notes[i]()
 		}
 	}
+}
+
+// addPIDs tells an operator the pids on this machine.
+func (s *Schedd) addPIDs(c api.Caller, list []api.ProcInfo, running []live) {
+	if !c.Operator {
+		return
+	}
+	s.look(running, func(l live) func() {
+		pid := l.pid()
+		return func() { list[l.i].PID = pid }
+	})
+}
+
+// addUse tells what procs use. The time is that of the process: its slot's group
+// has that of all the procs that the slot ever had.
+func (s *Schedd) addUse(c api.Caller, list []api.ProcInfo, running []live) {
+	s.look(running, func(l live) func() {
+		pid := l.pid()
+		cpu, cerr := cpuTime(pid)
+		st, serr := l.slot.Stats()
+		return func() {
+			i := &list[l.i]
+			if c.Operator {
+				i.PID = pid
+			}
+			if cerr == nil {
+				i.CPU = int64(cpu)
+			}
+			if serr == nil {
+				i.RSS = st.Memory
+			}
+		}
+	})
+}
+
+// cpuTime is what all threads of a process have used, those that ended included.
+func cpuTime(pid int) (time.Duration, error) {
+	if pid <= 0 {
+		return 0, unix.ESRCH // 0 would be ourselves
+	}
+	const sched = 2 // CPUCLOCK_SCHED; see clock_getcpuclockid(3)
+	var t unix.Timespec
+	err := unix.ClockGettime(int32(^pid<<3|sched), &t)
+	return time.Duration(t.Nano()), err
 }
 
 // procs lists what the caller may see, oldest first.
@@ -156,13 +206,8 @@ func (s *Schedd) top(c api.Caller) (api.Top, error) {
 		}
 		t.Realms = append(t.Realms, tr)
 	}
-	for _, l := range running {
-		if st, err := l.slot.Stats(); err == nil {
-			t.Procs[l.i].CPU, t.Procs[l.i].RSS = int64(st.CPU), st.Memory
-		}
-	}
 	s.mu.Unlock()
-	s.addPIDs(c, t.Procs, running)
+	s.addUse(c, t.Procs, running)
 	sort.Slice(t.Realms, func(i, j int) bool { return t.Realms[i].Name < t.Realms[j].Name })
 	return t, nil
 }

@@ -429,6 +429,32 @@ func TestDumpOfAProcThatHangs(t *testing.T) {
 }
 
 // Close ends everything, and nothing is taken afterwards.
+// A slot serves one proc after another; each has the time that it used itself.
+func TestTopTellsAProcsOwnTime(t *testing.T) {
+	s := start(t, nil)
+	if st := s.exit(t, alice, s.spawn(t, alice, api.ProcDesc{Args: []string{"burn", "400"}})); !st.OK() {
+		t.Fatal(st)
+	}
+	id := s.sleeping(t, alice, api.ProcDesc{})
+	top, err := s.top(alice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(top.Procs) != 1 || top.Procs[0].ID != id || len(top.Realms) != 1 {
+		t.Fatalf("top: %+v", top)
+	}
+	p := top.Procs[0]
+	if cpu := time.Duration(p.CPU); cpu <= 0 || cpu > 300*time.Millisecond {
+		t.Errorf("a proc that sleeps, after one that used 400ms, has used %v", cpu)
+	}
+	if cpu := time.Duration(top.Realms[0].CPU); cpu < 400*time.Millisecond {
+		t.Errorf("the realm has used %v", cpu)
+	}
+	if p.PID == 0 || p.RSS == 0 {
+		t.Errorf("pid %d, memory %d", p.PID, p.RSS)
+	}
+}
+
 func TestCloseEndsEverything(t *testing.T) {
 	s := start(t, nil)
 	running := s.sleeping(t, alice, api.ProcDesc{Memory: 400 << 20})
