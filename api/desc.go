@@ -16,6 +16,7 @@ const (
 	MaxThreads   = 4096
 	MaxData      = 4 << 10 // result data of Exited
 	MaxMessage   = 1 << 10 // message of Exited
+	MaxApart     = 64        // ids in Apart
 	DefaultMem   = 64 << 20
 	DefaultFDs   = 1024
 	DefaultPids  = 256
@@ -38,7 +39,12 @@ type ProcDesc struct {
 	Memory  int64  `json:"memory,omitempty"`  // bytes, reserved and the limit; 0 is 64 MiB
 	FDs     int64  `json:"fds,omitempty"`     // open descriptors; 0 is 1024
 	Threads int64  `json:"threads,omitempty"` // 0 is 256
-	Domain  string `json:"domain,omitempty"`  // failure domain label to run in; "" is any
+	Domain  string `json:"domain,omitempty"`  // LC: failure domain label to run in; "" is any
+	// Group and Apart spread LC procs over failure domains: no two procs of a group
+	// of the realm are in one domain, and none is in that of a proc named in Apart.
+	// A node without a label is a domain of its own.
+	Group string   `json:"group,omitempty"`
+	Apart []string `json:"apart,omitempty"` // ids
 }
 
 // Normalize fills in the defaults and checks every field against the limits.
@@ -54,7 +60,7 @@ func (d *ProcDesc) Normalize() error {
 		return bad(TooLarge, "the program's path is longer than %d bytes", MaxPath)
 	}
 	size := 0
-	for _, s := range [][]string{{d.Program, d.Name, d.Domain}, d.Args, d.Env} {
+	for _, s := range [][]string{{d.Program, d.Name, d.Domain, d.Group}, d.Args, d.Env, d.Apart} {
 		for _, a := range s {
 			if strings.IndexByte(a, 0) >= 0 {
 				return bad(Invalid, "a NUL byte in path, args or env: Unix strings end there")
@@ -97,8 +103,14 @@ func (d *ProcDesc) Normalize() error {
 			return bad(Invalid, "%s %d is outside %d … %d", f.name, *f.v, f.min, f.max)
 		}
 	}
-	if len(d.Domain) > 64 {
-		return bad(TooLarge, "failure domain longer than 64 bytes")
+	if len(d.Domain) > 64 || len(d.Group) > 64 {
+		return bad(TooLarge, "a failure domain or group longer than 64 bytes")
+	}
+	if len(d.Apart) > MaxApart {
+		return bad(TooLarge, "apart from %d procs; the limit is %d (procs that spread can share a group)", len(d.Apart), MaxApart)
+	}
+	if d.Class == BE && (d.Domain != "" || d.Group != "" || len(d.Apart) > 0) {
+		return bad(Invalid, "a failure domain, group or apart on a best-effort proc: only LC procs are given a place; use --class LC")
 	}
 	return nil
 }

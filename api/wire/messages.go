@@ -55,6 +55,12 @@ func EncodeDesc(d *api.ProcDesc) []byte {
 	if d.Name != "" {
 		f.String(10, d.Name)
 	}
+	if d.Group != "" {
+		f.String(11, d.Group)
+	}
+	for _, a := range d.Apart {
+		f.String(12, a)
+	}
 	return f
 }
 
@@ -64,8 +70,8 @@ func DecodeDesc(p []byte) (*api.ProcDesc, error) {
 	var d api.ProcDesc
 	var class int64
 	err := decode{
-		str: map[uint8]*string{1: &d.Program, 9: &d.Domain, 10: &d.Name},
-		lst: map[uint8]*[]string{2: &d.Args, 3: &d.Env},
+		str: map[uint8]*string{1: &d.Program, 9: &d.Domain, 10: &d.Name, 11: &d.Group},
+		lst: map[uint8]*[]string{2: &d.Args, 3: &d.Env, 12: &d.Apart},
 		num: map[uint8]*int64{4: &class, 5: &d.MCPU, 6: &d.Memory, 7: &d.FDs, 8: &d.Threads},
 	}.run(p)
 	if err != nil {

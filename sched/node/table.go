@@ -185,6 +185,15 @@ func (t *Table) HeldBE() int64 { return t.beMem }
 // CountBE is how many they are.
 func (t *Table) CountBE() int { return len(t.procs) - t.lcProcs }
 
+// MCPU and Memory are the machine's.
+func (t *Table) MCPU() int64 { return t.mcpu }
+
+// Memory is in bytes.
+func (t *Table) Memory() int64 { return t.mem }
+
+// FreeMCPU is the CPU that no LC proc has reserved.
+func (t *Table) FreeMCPU() int64 { return t.mcpu - t.lcCPU }
+
 // Snapshot is the state of a table at one moment.
 type Snapshot struct {
 	MCPU, Memory     int64  // the machine
