@@ -16,7 +16,7 @@ const (
 	MaxThreads   = 4096
 	MaxData      = 4 << 10 // result data of Exited
 	MaxMessage   = 1 << 10 // message of Exited
-	MaxApart     = 64        // ids in Apart
+	MaxApart     = 64      // ids in Apart
 	DefaultMem   = 64 << 20
 	DefaultFDs   = 1024
 	DefaultPids  = 256
