@@ -1,4 +1,5 @@
 # make          bin/sigmad, bin/sigmactl, bin/versitygw, bin/procs/*
+# make run      the main job: a word count on three nodes, verified (as root)
 # make test     everything that CI runs (as root)
 # make test-long  the same and more at full length: counts, durations, footprint
 # make lint     staticcheck over everything (downloads it once)
@@ -14,7 +15,7 @@ STATICCHECK ?= v0.8.2
 
 export CGO_ENABLED = 0
 
-.PHONY: all build procs store test test-long vet lint race generate clean
+.PHONY: all build procs store run test test-long vet lint race generate clean
 all: build
 
 build: procs store
@@ -32,7 +33,7 @@ store:
 procs:
 	@mkdir -p bin/procs
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/procs/hello ./apps/hello/go
-	@for p in benchproc testproc echo eptest grpchealth memfs pgtest; do \
+	@for p in benchproc testproc echo eptest grpchealth memfs mr mrcheck mrtest pgtest; do \
 		echo $(GO) build -o bin/procs/$$p ./apps/$$p; $(GO) build -trimpath -ldflags '-s -w' -o bin/procs/$$p ./apps/$$p || exit 1; done
 	@if command -v $(CC) >/dev/null; then \
 		$(CC) -O2 -static -o bin/procs/hello-c apps/hello/c/hello.c; \
@@ -44,6 +45,10 @@ procs:
 		$(RUSTC) -O -C target-feature=+crt-static -C panic=abort -o bin/procs/hello-rust apps/hello/rust/hello.rs; \
 		$(RUSTC) -O -C target-feature=+crt-static -C panic=abort -o bin/procs/echo-rust apps/echo/rust/echo.rs; \
 	else echo 'no Rust compiler: bin/procs/hello-rust and echo-rust are not built'; fi
+
+# Real text is fetched once; without a network a small part of it will do.
+run: build
+	@apps/mr/run.sh
 
 vet:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }

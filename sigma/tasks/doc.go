@@ -12,6 +12,9 @@
 // that it replaces. A new leader's Open takes over what the last one left: tasks
 // that were done stay done, tasks under way are waiting again.
 //
+// Results are small, and may name files. When those turn out to be gone, Redo has
+// the task done again, by an attempt of a new number.
+//
 // A task is given out any number of times (after a failure, after a change of the
 // leader, or as a second copy of a straggler: Again), and each time is an attempt
 // with a number of its own. The first Done is the task's one result, for ever;

@@ -30,7 +30,8 @@ type Task struct {
 	Result  []byte `json:"result,omitempty"` // of the attempt that was first
 	Winner  int    `json:"winner,omitempty"` // its number
 	Failure int    `json:"failures,omitempty"`
-	Error   string `json:"error,omitempty"` // of the last failure
+	Returns int    `json:"returns,omitempty"` // attempts that came back without a verdict
+	Error   string `json:"error,omitempty"`   // of the last failure
 }
 
 // Options of a queue.
@@ -222,6 +223,38 @@ func (q *Queue) Failed(ctx context.Context, id string, attempt int, text string)
 		t.State = Failed
 	}
 	return q.write(ctx, k, t)
+}
+
+// Back says that an attempt ended and nobody can say whether the task is at fault:
+// its node was lost, or it was evicted. The task waits again, and no try is used.
+func (q *Queue) Back(ctx context.Context, id string, attempt int) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	k, err := q.attempted("back", id, attempt)
+	if err != nil || k.State != Running {
+		return err
+	}
+	t := k.Task
+	t.State, t.Returns = Waiting, t.Returns+1
+	return q.write(ctx, k, t)
+}
+
+// Redo says that what the result of a task names is gone: the task waits again, to
+// be done by a later attempt. winner is the attempt whose result it was; another
+// one's stays.
+func (q *Queue) Redo(ctx context.Context, id string, winner int) (redo bool, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	k, err := q.attempted("redo", id, winner)
+	if err != nil || k.State != Done || k.Winner != winner {
+		return false, err
+	}
+	t := k.Task
+	t.State, t.Result, t.Winner, t.Returns = Waiting, nil, 0, t.Returns+1
+	if err := q.write(ctx, k, t); err != nil {
+		return false, err
+	}
+	return true, nil
 }
 
 func (q *Queue) attempted(op, id string, attempt int) (*kept, error) {

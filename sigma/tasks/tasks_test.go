@@ -277,3 +277,46 @@ func TestWrongUse(t *testing.T) {
 		t.Errorf("tasks %v, want a alone", ids)
 	}
 }
+
+// What came back counts as no failure; what is redone has a new result, and the
+// old one cannot be redone twice.
+func TestBackAndRedo(t *testing.T) {
+	ctx := context.Background()
+	m := &memory{files: map[string]file{}}
+	q, err := Open(ctx, m.lead(0, false), "/q", Options{Tries: 1})
+	if err == nil {
+		err = q.Submit(ctx, "a", nil)
+	}
+	for range 3 {
+		var x Task
+		if x, _, err = q.Acquire(ctx); err == nil {
+			err = q.Back(ctx, "a", x.Attempt)
+		}
+	}
+	x, ok, aerr := q.Acquire(ctx)
+	if err != nil || aerr != nil || !ok || x.Attempt != 4 || x.Failure != 0 || x.Returns != 3 {
+		t.Fatalf("after three returns: %+v, %v, %v; want attempt 4 without a failure", x, err, aerr)
+	}
+	if first, err := q.Done(ctx, "a", 4, []byte("there")); !first || err != nil {
+		t.Fatal(first, err)
+	}
+	for _, tt := range []struct {
+		winner int
+		want   bool
+	}{{3, false}, {4, true}, {4, false}} {
+		if got, err := q.Redo(ctx, "a", tt.winner); got != tt.want || err != nil {
+			t.Errorf("redo of attempt %d: %v, %v; want %v", tt.winner, got, err, tt.want)
+		}
+	}
+	q, err = Open(ctx, m.lead(0, false), "/q", Options{})
+	if err != nil || q.Count(Waiting) != 1 {
+		t.Fatalf("the next leader sees %+v, %v; want it waiting", q.Tasks(), err)
+	}
+	x, _, _ = q.Acquire(ctx)
+	if first, err := q.Done(ctx, "a", x.Attempt, []byte("again")); !first || err != nil {
+		t.Fatal(first, err)
+	}
+	if x := q.Tasks()[0]; string(x.Result) != "again" || x.Winner != 5 {
+		t.Errorf("redone: %+v", x)
+	}
+}

@@ -1,0 +1,163 @@
+package mr
+
+import (
+	"context"
+	"fmt"
+
+	"sigmaos/api"
+)
+
+// mapTask runs Map over a split. Its pairs go into runs, a file each time that
+// the table is full.
+type mapTask struct {
+	s     space
+	job   Job
+	split split
+	bins  int
+	limit int                // of the table, in bytes
+	name  func(i int) string // of the i-th run
+
+	table *table
+	rec   *records
+	in    string // the function that runs: Map or Combine
+	runs  []int64
+	stats Stats
+}
+
+// run leaves the sizes of the runs in t.
+func (t *mapTask) run(ctx context.Context) error {
+	if err := t.continueWith(ctx, t.split); err != nil {
+		return err
+	}
+	return t.guarded(func() error { return t.spill(ctx) })
+}
+
+// continueWith maps a split into the table.
+func (t *mapTask) continueWith(ctx context.Context, s split) error {
+	if t.table == nil {
+		t.begin()
+	}
+	return t.guarded(func() error {
+		for _, g := range s {
+			if err := t.one(ctx, g); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (t *mapTask) begin() {
+	fold := t.job.Combine
+	if fold != nil {
+		fold = func(acc, value []byte) []byte {
+			t.in = "combine"
+			acc = t.job.Combine(acc, value)
+			t.in = "map"
+			return acc
+		}
+	}
+	t.table, t.rec, t.in = newTable(t.bins, t.limit, fold), newRecords(), "map"
+}
+
+// guarded makes a panic of Map or Combine an error that says where it was.
+func (t *mapTask) guarded(fn func() error) (err error) {
+	defer func() {
+		t.stats.InBytes, t.stats.InPairs = t.rec.bytes, t.rec.count
+		if p := recover(); p != nil {
+			err = panicked(t.in, t.where(), p)
+		}
+	}()
+	return fn()
+}
+
+func (t *mapTask) where() string {
+	return fmt.Sprintf("%s, record at byte %d", t.rec.at.File, t.rec.at.Offset)
+}
+
+// one maps a range.
+func (t *mapTask) one(ctx context.Context, g Range) error {
+	in, err := t.open(ctx, g.File)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	var failed error // of emit
+	emit := func(key, value []byte) {
+		if failed != nil {
+			return
+		}
+		if t.table.full() {
+			if failed = t.spill(ctx); failed != nil {
+				return
+			}
+		}
+		failed = t.table.add(key, value)
+	}
+	return t.rec.each(timedInput{in, &t.stats.Read}, g, func(rec Record) error {
+		if err := t.job.Map(rec, emit); err != nil {
+			return api.E(api.Invalid, "map", t.where(), "%v", err)
+		}
+		return failed
+	})
+}
+
+func (t *mapTask) open(ctx context.Context, path string) (input, error) {
+	defer clock(&t.stats.Read)()
+	return t.s.Open(ctx, path)
+}
+
+// spill writes the table as a run, and empties it.
+func (t *mapTask) spill(ctx context.Context) error {
+	if len(t.table.pairs) == 0 {
+		return nil
+	}
+	stop := clock(&t.stats.Sort)
+	pairs := t.table.sort()
+	stop()
+	size, err := t.write(ctx, t.name(len(t.runs)), func(w *runWriter) error {
+		for i := range pairs {
+			p := &pairs[i]
+			if err := w.pair(int(p.bin), t.table.key(p), t.table.val(p)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	t.runs = append(t.runs, size)
+	t.table.reset()
+	return nil
+}
+
+func (t *mapTask) write(ctx context.Context, path string, fn func(*runWriter) error) (int64, error) {
+	return writeRun(ctx, t.s, path, t.bins, &t.stats, fn)
+}
+
+// writeRun makes a file of what fn writes.
+func writeRun(ctx context.Context, s space, path string, bins int, stats *Stats, fn func(*runWriter) error) (int64, error) {
+	stop := clock(&stats.Write)
+	f, err := s.Create(ctx, path)
+	stop()
+	if err != nil {
+		return 0, err
+	}
+	out := timedOutput{f, &stats.Write, &stats.OutBytes}
+	w := newRunWriter(out, bins)
+	size := int64(0)
+	if err = fn(w); err == nil {
+		size, err = w.finish()
+	}
+	if err != nil {
+		out.Abandon()
+		return 0, err
+	}
+	return size, out.Close()
+}
+
+// panicked is the error of a function that panics.
+func panicked(fn, where string, p any) error {
+	return api.E(api.Invalid, fn, where, "panic: %v%s", p, lineOfPanic())
+}

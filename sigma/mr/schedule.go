@@ -1,0 +1,193 @@
+package mr
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"sigmaos/api"
+	"sigmaos/sigma/tasks"
+)
+
+const (
+	tick      = 200 * time.Millisecond
+	saveEvery = 300 * time.Millisecond
+	// A task has a second attempt when its first takes slowFactor times as long as
+	// the others did, and slowLeast more; while none has finished, after slowFirst.
+	slowFactor = 3
+	slowLeast  = time.Second
+	slowFirst  = 30 * time.Second
+	// An attempt that came back delays the next by pauseLeast, doubled up to
+	// pauseMost. A task that comes back maxReturns times has failed.
+	pauseLeast = 50 * time.Millisecond
+	pauseMost  = time.Second
+	maxReturns = 200
+	windUp     = 3 * time.Second // for attempts to be ended
+)
+
+// schedule runs attempts until every bin is reduced.
+func (l *leader) schedule(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	l.outcomes = make(chan outcome, 64)
+	l.took = make(map[string][]time.Duration)
+	defer l.endAttempts(cancel)
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	l.count()
+	if err := l.enter(ctx, l.phase()); err != nil {
+		return err
+	}
+	for l.reduces.Count(tasks.Done) < l.spec.Reducers {
+		if err := l.failed(); err != nil {
+			return err
+		}
+		if err := l.fill(ctx); err != nil {
+			return err
+		}
+		l.count()
+		if p := l.phase(); p != l.st.Phase {
+			if err := l.enter(ctx, p); err != nil {
+				return err
+			}
+		} else if time.Since(l.saved) > saveEvery {
+			if err := l.save(ctx); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return api.E(api.Unavailable, "mr", l.spec.Name, "the term has ended")
+		case o := <-l.outcomes:
+			if err := l.settle(ctx, o); err != nil {
+				return err
+			}
+		case <-t.C:
+		}
+	}
+	l.count()
+	return nil
+}
+
+func (l *leader) phase() Phase {
+	if l.maps.Count(tasks.Done) < l.st.Maps.Total {
+		return Mapping
+	}
+	return Reducing
+}
+
+// failed is the error of a task that has used up its tries.
+func (l *leader) failed() error {
+	for _, q := range []*tasks.Queue{l.maps, l.reduces} {
+		for _, t := range q.Tasks() {
+			if t.State == tasks.Failed {
+				return &failure{api.E(api.Invalid, "mr", l.spec.Name, "%s (tried %d times)", t.Error, t.Failure)}
+			}
+			if t.Returns >= maxReturns && t.State != tasks.Done {
+				return &failure{api.E(api.Unavailable, "mr", l.spec.Name, "task %s was begun %d times and never came to an end; the last: %s", t.ID, t.Attempt, t.Error)}
+			}
+		}
+	}
+	return nil
+}
+
+// fill begins attempts while there is room: of tasks that wait, then beside slow
+// ones.
+func (l *leader) fill(ctx context.Context) error {
+	for len(l.attempts) < l.parallel && time.Now().After(l.pause) {
+		kind, q := "map", l.maps
+		t, ok, err := q.Acquire(ctx)
+		if err == nil && !ok && q.Count(tasks.Done) == l.st.Maps.Total {
+			kind, q = "reduce", l.reduces
+			t, ok, err = q.Acquire(ctx)
+		}
+		if err == nil && !ok {
+			kind, t, ok, err = l.copySlow(ctx)
+		}
+		if err != nil || !ok {
+			return err
+		}
+		l.begin(ctx, kind, t)
+	}
+	return nil
+}
+
+// copySlow gives out the slowest task once more.
+func (l *leader) copySlow(ctx context.Context) (kind string, t tasks.Task, ok bool, err error) {
+	copies := make(map[string]int)
+	for a := range l.attempts {
+		copies[a.kind+a.task.ID]++
+	}
+	var slow *attempt
+	for a := range l.attempts {
+		if a.began.IsZero() || copies[a.kind+a.task.ID] > 1 || time.Since(a.began) < l.slow(a.kind) {
+			continue
+		}
+		if slow == nil || a.began.Before(slow.began) {
+			slow = a
+		}
+	}
+	if slow == nil {
+		return "", t, false, nil
+	}
+	t, ok, err = l.queue(slow.kind).Again(ctx, slow.task.ID)
+	if ok {
+		l.progress(slow.kind).Copies++
+	}
+	return slow.kind, t, ok, err
+}
+
+// slow is how long an attempt may take until it is one of the slow ones.
+func (l *leader) slow(kind string) time.Duration {
+	took := l.took[kind]
+	if len(took) == 0 {
+		return slowFirst
+	}
+	took = slices.Sorted(slices.Values(took))
+	return slowFactor*took[len(took)/2] + slowLeast
+}
+
+func (l *leader) queue(kind string) *tasks.Queue {
+	if kind == "map" {
+		return l.maps
+	}
+	return l.reduces
+}
+
+func (l *leader) progress(kind string) *Progress {
+	if kind == "map" {
+		return &l.st.Maps
+	}
+	return &l.st.Reduces
+}
+
+// count brings the state's figures up to date.
+func (l *leader) count() {
+	var starts []time.Duration
+	for kind, sum := range map[string]*Stats{"map": &l.st.MapStats, "reduce": &l.st.ReduceStats} {
+		p := l.progress(kind)
+		*p = Progress{Copies: p.Copies}
+		*sum = Stats{}
+		for _, t := range l.queue(kind).Tasks() {
+			p.Total++
+			p.Attempts += t.Attempt
+			p.Failures += t.Failure
+			p.Returned += t.Returns
+			switch t.State {
+			case tasks.Running:
+				p.Running++
+			case tasks.Done:
+				p.Done++
+				var r result
+				if json.Unmarshal(t.Result, &r) == nil {
+					sum.add(r.Stats)
+					starts = append(starts, r.Stats.Start)
+				}
+			}
+		}
+	}
+	if n := len(starts); n > 0 {
+		slices.Sort(starts)
+		l.st.StartP50, l.st.StartP90 = starts[n/2], starts[n*9/10]
+	}
+}

@@ -1,0 +1,176 @@
+package mr
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"slices"
+
+	"sigmaos/api"
+)
+
+// table holds the pairs that Map emits until it is full: one for each key where
+// the job combines, all of them otherwise. Keys and values are in one arena.
+type table struct {
+	bins  uint32
+	limit int // bytes that it may hold
+	fold  func(acc, value []byte) []byte
+
+	arena []byte
+	pairs []pair
+	index []uint32 // with fold: a hash table of places in pairs, plus one
+}
+
+type pair struct {
+	prefix     uint64 // the first bytes of the key, to compare
+	key, value uint32 // where they are in the arena; keys in the order in which they came
+	keyLen     uint32
+	valueLen   uint32
+	valueCap   uint32
+	bin        uint32
+	hash       uint32
+}
+
+const (
+	pairSize  = 40
+	indexSize = 8 // per pair, at the worst load
+)
+
+func newTable(bins, limit int, fold func(acc, value []byte) []byte) *table {
+	t := &table{bins: uint32(bins), limit: min(limit, 1<<31), fold: fold}
+	if fold != nil {
+		t.index = make([]uint32, 1024)
+	}
+	return t
+}
+
+// hashOf is FNV-1a with its bits mixed: it is the same in every proc, as bins are.
+func hashOf(key []byte) uint64 {
+	h := uint64(14695981039346656037)
+	for _, b := range key {
+		h = (h ^ uint64(b)) * 1099511628211
+	}
+	h ^= h >> 32
+	h *= 0xd6e8feb86659fd93
+	return h ^ h>>32
+}
+
+func prefixOf(key []byte) uint64 {
+	if len(key) >= 8 {
+		return binary.BigEndian.Uint64(key)
+	}
+	var b [8]byte
+	copy(b[:], key)
+	return binary.BigEndian.Uint64(b[:])
+}
+
+// size is how much it holds.
+func (t *table) size() int { return len(t.arena) + len(t.pairs)*(pairSize+indexSize) }
+
+// full says that the table should be emptied before the next pair.
+func (t *table) full() bool { return t.size() >= t.limit }
+
+func (t *table) key(p *pair) []byte { return t.arena[p.key : p.key+p.keyLen] }
+func (t *table) val(p *pair) []byte {
+	return t.arena[p.value : p.value+p.valueLen : p.value+p.valueCap]
+}
+
+// add takes a pair.
+func (t *table) add(key, value []byte) error {
+	if len(key)+len(value) > maxPair {
+		return api.E(api.TooLarge, "emit", "", "a key of %d bytes with a value of %d; at most %d together", len(key), len(value), maxPair)
+	}
+	h := hashOf(key)
+	if t.fold == nil {
+		t.push(key, value, h)
+		return nil
+	}
+	mask := uint32(len(t.index) - 1)
+	i := uint32(h) & mask
+	for ; t.index[i] != 0; i = (i + 1) & mask {
+		p := &t.pairs[t.index[i]-1]
+		if p.hash == uint32(h) && bytes.Equal(t.key(p), key) {
+			return t.combine(p, value)
+		}
+	}
+	t.push(key, value, h)
+	t.index[i] = uint32(len(t.pairs))
+	if len(t.pairs)*2 > len(t.index) {
+		t.rehash(len(t.index) * 2)
+	}
+	return nil
+}
+
+func (t *table) push(key, value []byte, h uint64) {
+	p := pair{prefix: prefixOf(key), hash: uint32(h), bin: uint32(h>>32) % t.bins}
+	p.key, p.keyLen = t.put(key)
+	p.value, p.valueLen = t.put(value)
+	p.valueCap = p.valueLen
+	t.pairs = append(t.pairs, p)
+}
+
+func (t *table) put(b []byte) (at, n uint32) {
+	at = uint32(len(t.arena))
+	t.arena = append(t.arena, b...)
+	return at, uint32(len(b))
+}
+
+// combine folds a value into a pair: in its place, or, when it grew, behind all
+// others with some room to grow.
+func (t *table) combine(p *pair, value []byte) error {
+	v := t.fold(t.val(p), value)
+	n := uint32(len(v))
+	switch {
+	case n <= p.valueCap:
+		copy(t.arena[p.value:], v)
+	case int(p.keyLen)+len(v) > maxPair:
+		return api.E(api.TooLarge, "combine", "", "a value of %d bytes; at most %d with its key", len(v), maxPair)
+	default:
+		p.value, _ = t.put(v)
+		p.valueCap = n + n/2
+		t.arena = append(t.arena, make([]byte, n/2)...)
+	}
+	p.valueLen = n
+	return nil
+}
+
+func (t *table) rehash(n int) {
+	if n > cap(t.index) {
+		t.index = make([]uint32, n)
+	} else {
+		t.index = t.index[:n]
+		clear(t.index)
+	}
+	mask := uint32(n - 1)
+	for k := range t.pairs {
+		i := t.pairs[k].hash & mask
+		for t.index[i] != 0 {
+			i = (i + 1) & mask
+		}
+		t.index[i] = uint32(k + 1)
+	}
+}
+
+// sort puts the pairs in the order of bins, keys, and as they came. After it the
+// table takes no pair until reset.
+func (t *table) sort() []pair {
+	slices.SortFunc(t.pairs, func(a, b pair) int {
+		if a.bin != b.bin {
+			return cmp.Compare(a.bin, b.bin)
+		}
+		if a.prefix != b.prefix {
+			return cmp.Compare(a.prefix, b.prefix)
+		}
+		if c := bytes.Compare(t.key(&a), t.key(&b)); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.key, b.key)
+	})
+	return t.pairs
+}
+
+// reset empties the table, and keeps its memory.
+func (t *table) reset() {
+	t.arena, t.pairs = t.arena[:0], t.pairs[:0]
+	clear(t.index)
+}

@@ -1,0 +1,196 @@
+package mr
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"sigmaos/api"
+	"sigmaos/sigma"
+)
+
+// workVar is the environment variable that makes a program a part of a job.
+const workVar = "SIGMA_MR"
+
+// work is what a proc of a job is told.
+type work struct {
+	Role    string        `json:"role"` // coordinator, map or reduce
+	Job     string        `json:"job"`  // its directory
+	ID      string        `json:"id,omitempty"`
+	App     string        `json:"app,omitempty"`
+	Args    []string      `json:"args,omitempty"`
+	Task    string        `json:"task,omitempty"`
+	Attempt int           `json:"attempt,omitempty"`
+	Bins    int           `json:"bins,omitempty"`
+	Mid     string        `json:"mid,omitempty"` // directory of intermediate files
+	Memory  int64         `json:"memory,omitempty"`
+	Limit   time.Duration `json:"limit,omitempty"`
+	Spawned int64         `json:"spawned,omitempty"` // ns since 1970
+
+	Split split `json:"split,omitempty"`
+
+	Bin  int       `json:"bin,omitempty"`
+	Out  string    `json:"out,omitempty"`
+	Dirs []string  `json:"dirs,omitempty"`
+	Runs []mapRuns `json:"runs,omitempty"`
+}
+
+// mapRuns is what a reducer must know of a finished map.
+type mapRuns struct {
+	Task    string  `json:"t"`
+	Dir     int     `json:"d"` // in Dirs
+	Attempt int     `json:"a"`
+	Sizes   []int64 `json:"s"`
+}
+
+// result is what a mapper or reducer reports as the data of its end.
+type result struct {
+	Dir   string  `json:"dir,omitempty"`  // map: where the runs are
+	Runs  []int64 `json:"runs,omitempty"` // their sizes
+	Out   string  `json:"out,omitempty"`  // reduce: the file
+	Stats Stats   `json:"stats"`
+
+	Lost  string `json:"lost,omitempty"`  // failed: the files of this map are gone
+	Retry bool   `json:"retry,omitempty"` // failed: not by the functions' fault
+}
+
+// maxRuns is how many sizes a result has room for.
+const maxRuns = 250
+
+func runName(task string, attempt, i int) string { return fmt.Sprintf("m%s.a%d.%d", task, attempt, i) }
+
+const (
+	tableShare = 5 // of a proc's memory, for the table
+	overLook   = 2 * time.Second
+	exitOver   = 3
+)
+
+// runWork is the life of a mapper or reducer.
+func runWork(w *work, apps []App, began time.Time) {
+	ctx := context.Background()
+	debug.SetMemoryLimit(w.Memory / 4 * 3)
+	sigma.Started(ctx)
+	time.AfterFunc(w.Limit, func() { // whoever started it may be gone
+		leave(w, result{}, api.E(api.Invalid, w.Role, w.Task, "it took longer than the limit of %v for one attempt", w.Limit))
+	})
+	go w.watchJob(ctx)
+	r, err := w.do(ctx, apps)
+	if err == nil && len(r.Runs) > maxRuns {
+		err = api.E(api.TooLarge, w.Role, w.Task, "its output is in %d runs; at most %d, give mappers more memory", len(r.Runs), maxRuns)
+	}
+	r.Stats.Start = time.Duration(began.UnixNano() - w.Spawned)
+	r.Stats.Wall = time.Since(began)
+	r.Stats.CPU, r.Stats.RSS = usage()
+	leave(w, r, err)
+}
+
+// watchJob ends the proc when its job is over: nobody wants its work then, and
+// what it writes would be left over.
+func (w *work) watchJob(ctx context.Context) {
+	for range time.Tick(overLook) {
+		b, _, err := sigma.GetFile(ctx, w.Job+"/state")
+		var st State
+		if api.KindOf(err) == api.NotFound || err == nil && json.Unmarshal(b, &st) == nil && st.Phase.Final() {
+			os.Exit(exitOver)
+		}
+	}
+}
+
+func (w *work) do(ctx context.Context, apps []App) (result, error) {
+	app, err := choose(apps, w.App)
+	if err != nil {
+		return result{}, err
+	}
+	job, err := app.New(w.Args)
+	if err != nil {
+		return result{}, err
+	}
+	if w.Role == "reduce" {
+		return w.reduce(ctx, job)
+	}
+	return w.mapSplit(ctx, job)
+}
+
+// mapSplit runs a mapper: its files are in the directory that Mid means here.
+func (w *work) mapSplit(ctx context.Context, job Job) (r result, err error) {
+	s := realm{sigma.Self().Names()}
+	if r.Dir, err = w.place(ctx, s); err != nil {
+		return r, err
+	}
+	t := &mapTask{s: s, job: job, split: w.Split, bins: w.Bins, limit: int(w.Memory / tableShare),
+		name: func(i int) string { return path.Join(r.Dir, runName(w.Task, w.Attempt, i)) }}
+	err = t.run(ctx)
+	r.Runs, r.Stats = t.runs, t.stats
+	return r, err
+}
+
+// place makes the directory of intermediate files, and returns its path as others
+// may use it.
+func (w *work) place(ctx context.Context, s realm) (string, error) {
+	dir := w.Mid
+	if strings.HasPrefix(dir, "/ux/") {
+		var err error
+		if dir, err = s.n.AbsPath(ctx, dir); err != nil {
+			return "", err
+		}
+	}
+	return dir, s.MkdirAll(ctx, dir)
+}
+
+func (w *work) reduce(ctx context.Context, job Job) (r result, err error) {
+	s := realm{sigma.Self().Names()}
+	r.Out = fmt.Sprintf("%s/r%s.a%d", w.Out, w.Task, w.Attempt)
+	t := &reduceTask{s: s, job: job, limit: int(w.Memory / tableShare), out: r.Out}
+	for _, m := range w.Runs {
+		for i, size := range m.Sizes {
+			t.runs = append(t.runs, runFile{path: path.Join(w.Dirs[m.Dir], runName(m.Task, m.Attempt, i)), size: size, bins: w.Bins, bin: w.Bin, of: m.Task})
+		}
+	}
+	var dir string
+	t.temp = func(i int) string {
+		if dir == "" {
+			dir, _ = w.place(ctx, s) // if it fails, so will the file in it
+		}
+		return fmt.Sprintf("%s/r%s.a%d.%d", dir, w.Task, w.Attempt, i)
+	}
+	err = t.run(ctx)
+	r.Stats = t.stats
+	return r, err
+}
+
+// leave reports and ends the proc.
+func leave(w *work, r result, err error) {
+	st := sigma.Status{}
+	if err != nil {
+		st.Code = 1
+		var g *gone
+		if errors.As(err, &g) {
+			r = result{Lost: g.of, Retry: g.of == ""}
+		} else {
+			r = result{Retry: transient(err)}
+		}
+		st.Message = fmt.Sprintf("%s task %s, attempt %d: %v", w.Role, w.Task, w.Attempt, err)
+		if len(st.Message) > api.MaxMessage {
+			st.Message = st.Message[:api.MaxMessage]
+		}
+		fmt.Fprintln(os.Stderr, st.Message)
+	}
+	st.Data, _ = json.Marshal(r)
+	sigma.Exited(st)
+	os.Exit(st.Code)
+}
+
+// transient says that an error is the system's state of this moment.
+func transient(err error) bool {
+	switch api.KindOf(err) {
+	case api.Unavailable, api.Deadline, api.Canceled:
+		return true
+	}
+	return false
+}
