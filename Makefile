@@ -2,6 +2,7 @@
 # make run      the main job: a word count on three nodes, verified (as root)
 # make test     everything that CI runs (as root)
 # make test-long  the same and more at full length: counts, durations, footprint
+# make test-probes  hostile procs: a row per probe, then again with each layer off
 # make lint     staticcheck over everything (downloads it once)
 # make generate the embedded PID 1 and probe again (needs gcc, gcc-aarch64-linux-gnu and libc6-dev-arm64-cross)
 
@@ -15,7 +16,7 @@ STATICCHECK ?= v0.8.2
 
 export CGO_ENABLED = 0
 
-.PHONY: all build procs store run test test-long vet lint race generate clean
+.PHONY: all build procs store run test test-long test-probes vet lint race generate clean
 all: build
 
 build: procs store
@@ -60,6 +61,14 @@ test: build vet
 
 test-long: build vet
 	SIGMA_LONG=1 $(GO) test -p 1 -count 1 -timeout 4h ./...
+
+# The rows on a node as it is, then on nodes without seccomp, without Landlock and
+# AppArmor, without namespaces: the table of what each layer catches.
+test-probes: build
+	$(GO) test -count 1 ./roles/doctor/attack
+	$(GO) test -count 1 -run 'TestDoctorAttackPrints' ./test
+	SIGMA_LAYERS=1 $(GO) test -count 1 -timeout 30m -v -run 'TestPROBES_Rule10' ./test
+	$(GO) test -count 1 -timeout 30m -run 'TestPROBES' ./test
 
 # Outside go.mod: no dependency of ours.
 lint: vet

@@ -51,6 +51,9 @@ func startNode(ctx context.Context, s *System) (_ func(context.Context) error, e
 	if err != nil {
 		return nil, err
 	}
+	if slot.Unsafe {
+		log.Error("THIS BUILD LEAVES LAYERS OF ISOLATION OUT: it is for one test, and no proc of anybody else's may run on it", "without", os.Getenv("SIGMA_WITHOUT"))
+	}
 	layout, err := cgroup.Detect()
 	if err != nil {
 		return nil, err

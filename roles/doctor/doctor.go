@@ -15,13 +15,14 @@ import (
 	"sigmaos/api"
 	"sigmaos/runtime/cgroup"
 	"sigmaos/runtime/lsm"
+	"sigmaos/runtime/slot"
 )
 
 // Run checks everything; clean also removes cgroups and files of instances
 // that were killed.
 func Run(_ context.Context, clean bool) []api.Check {
 	var out []api.Check
-	for _, c := range []func() api.Check{root, kernel, fuse, cgroups, landlock, appArmor, notify, ksm, files, pids} {
+	for _, c := range []func() api.Check{root, kernel, fuse, cgroups, landlock, appArmor, notify, layers, ksm, files, pids} {
 		out = append(out, c())
 	}
 	return append(out, leftovers(clean)...)
@@ -105,6 +106,14 @@ func notify() api.Check {
 		return fail("seccomp", "use a kernel with CONFIG_SECCOMP_FILTER", "no user notification: %v", e)
 	}
 	return ok("seccomp", "filter and user notification")
+}
+
+// layers shouts at a build that nobody but one test has a use for.
+func layers() api.Check {
+	if slot.Unsafe {
+		return fail("layers", "install a release: this one must never run procs of others", "THIS BUILD CAN LEAVE LAYERS OF ISOLATION OUT (-tags unsafelayers)")
+	}
+	return ok("layers", "none can be left out")
 }
 
 func ksm() api.Check {

@@ -102,7 +102,12 @@ func NewMaker(cfg Config) (*Maker, error) {
 		return nil, fmt.Errorf("slot: memfd for PID 1: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), "slotinit")
-	if _, err := f.Write(initProgram); err != nil {
+	init, err := initOf()
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	if _, err := f.Write(init); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("slot: writing PID 1: %w", err)
 	}
@@ -235,11 +240,15 @@ func (m *Maker) Make(b Binfs, realm string, class cgroup.Class, fds int64) (_ *S
 	undo.Add(func() { unix.Munmap(board) })
 
 	pidfd := -1
-	proc, err := m.nowhere.start(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), int(m.program.Fd())), []string{"slotinit"}, &os.ProcAttr{
+	flags, launch := uintptr(unix.CLONE_NEWPID|unix.CLONE_NEWUTS|unix.CLONE_NEWIPC), m.nowhere.start
+	if Without(Namespaces) {
+		flags, launch = 0, os.StartProcess
+	}
+	proc, err := launch(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), int(m.program.Fd())), []string{"slotinit"}, &os.ProcAttr{
 		Dir: "/", Env: []string{},
 		Files: []*os.File{null, outW, errW, ctlChild, startChild},
 		Sys: &syscall.SysProcAttr{
-			Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC,
+			Cloneflags: flags,
 			Setsid:     true,
 			PidFD:      &pidfd,
 		},
@@ -274,11 +283,18 @@ func (m *Maker) Make(b Binfs, realm string, class cgroup.Class, fds int64) (_ *S
 	if err != nil {
 		return nil, err
 	}
+	layers := m.cfg.Layers
+	if Without(LSM) {
+		layers = lsm.Layers{}
+	}
+	if Without(Seccomp) {
+		filter = allowAll
+	}
 	c := config{
 		uid: uid, execFD: s.execFD, filter: seccomp.Bytes(filter), key: key,
-		binfs: b.Binfs() + "/" + realm, jail: b.Jail(), apparmor: m.cfg.Layers.AppArmor,
+		binfs: b.Binfs() + "/" + realm, jail: b.Jail(), apparmor: layers.AppArmor,
 	}
-	c.llSize, c.llFS, c.llNet, c.llScoped = m.cfg.Layers.Ruleset()
+	c.llSize, c.llFS, c.llNet, c.llScoped = layers.Ruleset()
 	rights := unix.UnixRights(int(b.MountNS().Fd()), memfd)
 	if err := sendmsg(ctl, c.encode(), rights); err != nil {
 		return nil, fmt.Errorf("slot: configuring PID 1: %w", err)

@@ -164,6 +164,9 @@ func badChannel(c *check) {
 			c.await(c.s.c, id, 30*time.Second)
 			continue
 		}
+		if how == "garbage" {
+			c.printed(c.s.c, id, "done")
+		}
 		c.kill(c.s.c, id, 0, 5*time.Second)
 		if how == "garbage" {
 			c.refused(c.said(c.s.c, id), 3, answers{"read": {0, -104}, "write": {-32, -104}, "done": {0}})

@@ -120,6 +120,19 @@ func (c *check) said(in *admin.Client, id api.ProcID) []Attempt {
 	return got
 }
 
+// printed waits until a probe that runs has printed an attempt.
+func (c *check) printed(in *admin.Client, id api.ProcID, try string) {
+	for end := time.Now().Add(c.s.opt.Longer); ; time.Sleep(10 * time.Millisecond) {
+		got, err := lines(c.ctx, in, id, false)
+		if err == nil && slices.ContainsFunc(got, func(a Attempt) bool { return a.Try == try }) {
+			return
+		}
+		if time.Now().After(end) || c.ctx.Err() != nil {
+			c.fatalf("%s has not come to %q: %v, %v", id, try, got, err)
+		}
+	}
+}
+
 // row runs a row of the probe to its end and returns its attempts. One that does
 // not come to its end ends the check.
 func (c *check) row(row string, args ...string) []Attempt {

@@ -12,7 +12,6 @@ import (
 var runRows = []row{
 	{id: "P15", title: "ignores signals, forks, leaves its session", check: func(c *check) { killed(c, "P15") }},
 	{id: "P16", title: "stops itself", check: func(c *check) { killed(c, "P16") }},
-	{id: "P18", title: "what the last proc of a slot left", check: slotForgets},
 	{id: "R1", title: "thread bomb", check: threads},
 	{id: "R2", title: "every kind of memory", check: memory},
 	{id: "R4", title: "descriptors", check: descriptors},
@@ -24,6 +23,8 @@ var runRows = []row{
 	{id: "R11", title: "disk", elsewhere: "TestPROBES_R11 in naming/ux"},
 	{id: "R12", title: "network", elsewhere: "docs/ENDPOINTS.md"},
 	{id: "R13", title: "ports", elsewhere: "TestPROBES_N19"},
+	// Last: where it gets through, nothing of that slot means anything any more.
+	{id: "P18", title: "what the last proc of a slot left", check: slotForgets},
 }
 
 // killed: Kill ends what ignores everything, within a second of its grace.
