@@ -3,6 +3,7 @@
 # make test     everything that CI runs (as root)
 # make test-long  the same and more at full length: counts, durations, footprint
 # make test-probes  hostile procs: a row per probe, then again with each layer off
+# make test-faults SEED=n  the fault schedule on a cluster of four machines
 # make lint     staticcheck over everything (downloads it once)
 # make generate the embedded PID 1 and probe again (needs gcc, gcc-aarch64-linux-gnu and libc6-dev-arm64-cross)
 
@@ -16,7 +17,7 @@ STATICCHECK ?= v0.8.2
 
 export CGO_ENABLED = 0
 
-.PHONY: all build procs store run test test-long test-probes vet lint race generate clean
+.PHONY: all build procs store run test test-long test-probes test-faults vet lint race generate clean
 all: build
 
 build: procs store
@@ -69,6 +70,11 @@ test-probes: build
 	$(GO) test -count 1 -run 'TestDoctorAttackPrints' ./test
 	SIGMA_LAYERS=1 $(GO) test -count 1 -timeout 30m -v -run 'TestPROBES_Rule10' ./test
 	$(GO) test -count 1 -timeout 30m -run 'TestPROBES' ./test
+
+# The whole fault schedule; SEED decides what happens when.
+SEED ?= 1
+test-faults: build
+	SIGMA_LONG=1 $(GO) test -count 1 -timeout 2h -v -run 'TestFAULTS_Schedule$$' ./test -seed $(SEED)
 
 # Outside go.mod: no dependency of ours.
 lint: vet

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sigmaos/api"
+	"sigmaos/bench/lab"
 	"sigmaos/runtime/binfs"
 	"sigmaos/sigma/admin"
 )
@@ -79,8 +80,9 @@ type Node struct {
 	Name string
 	Dir  string
 	args []string
-	bin  string   // sigmad, another than make's for tests that build their own
-	env  []string // beyond ours
+	bin  string     // sigmad, another than make's for tests that build their own
+	env  []string   // beyond ours
+	in   *lab.Space // where sigmad runs; nil is here
 	*running
 }
 
@@ -191,7 +193,11 @@ func (n *Node) spawn() {
 	n.cmd = exec.Command(n.bin, n.args...)
 	n.cmd.Env = append(os.Environ(), n.env...)
 	n.cmd.Stderr = n.err
-	if err := n.cmd.Start(); err != nil {
+	start := n.cmd.Start
+	if n.in != nil {
+		start = func() error { return n.in.Start(n.cmd, syscall.SIGKILL) }
+	}
+	if err := start(); err != nil {
 		n.t.Fatalf("sigmad: %v", err)
 	}
 	own.Store(n.cmd.Process.Pid, true)

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -32,6 +33,12 @@ func main() {
 		fail(err)
 		sigma.Started(ctx)
 		time.Sleep(time.Hour)
+	case "nap": // notes that it started, once, sleeps so many ms, and says the note's name
+		fail(note(ctx, arg(0)))
+		sigma.Started(ctx)
+		ms, _ := strconv.Atoi(arg(1))
+		time.Sleep(time.Duration(ms) * time.Millisecond)
+		sigma.Exited(sigma.Status{Data: []byte(arg(0))})
 	case "graceful": // heeds WaitKill
 		sigma.Started(ctx)
 		sigma.WaitKill(ctx)
@@ -125,6 +132,21 @@ func touch(mib string) []byte {
 		b[i] = 1
 	}
 	return b
+}
+
+// note makes a file that must not be there yet: whoever finds another's was
+// started for the second time. Where the names are out of reach nothing is noted.
+func note(ctx context.Context, path string) error {
+	mine := fmt.Appendf(nil, "%d %d", os.Getpid(), time.Now().UnixNano())
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	if _, err := sigma.PutFile(ctx, path, mine, sigma.Exclusive()); api.KindOf(err) != api.Exists {
+		return nil
+	}
+	if b, _, err := sigma.GetFile(ctx, path); err == nil && !bytes.Equal(b, mine) { // else a repeated request met its own
+		return fmt.Errorf("started twice: %s has %s, not %s", path, b, mine)
+	}
+	return nil
 }
 
 func fail(err error) {

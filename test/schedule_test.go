@@ -1,0 +1,263 @@
+package test
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sigmaos/api"
+	"sigmaos/bench/lab"
+)
+
+// A run of the fault schedule: machines of a cluster, each in a network of its
+// own, joined by a switch that this process is; clients on all of them that work
+// all the time; and faults, one after the other and sometimes two, which a seed
+// chooses. What must hold is checked throughout (schedule_work_test.go) and at
+// the end: everybody makes progress, nothing is reserved or left, and what the
+// clients saw of the names is linearizable.
+//
+//	make test-faults SEED=7     the whole schedule, which -seed replays
+var seed = flag.Uint64("seed", 1, "of the fault schedule")
+
+// world is the cluster and what is known of it.
+type world struct {
+	t    *testing.T
+	net  *lab.Switch
+	list []*machine
+	stop chan struct{}
+	wg   sync.WaitGroup
+
+	mu       sync.Mutex
+	rng      *rand.Rand
+	found    []string // what must not be
+	fired    map[string]int
+	work     map[string]int // successes, by kind of work and machine
+	failures map[string]int
+}
+
+// machine is a node in a network and with a disk of its own.
+type machine struct {
+	*Node
+	i    int
+	kept sync.Mutex // over starting and ending its sigmad
+	busy bool       // under a fault; guarded by world.mu
+}
+
+// violated notes what must not be; it ends up in the test's result.
+func (w *world) violated(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.found) < 20 {
+		w.found = append(w.found, fmt.Sprintf(format, args...))
+	}
+}
+
+// did counts a success, or a failure that a fault may cause.
+func (w *world) did(kind string, m *machine, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	key := fmt.Sprintf("%s on %s", kind, m.name())
+	if err == nil {
+		w.work[key]++
+	} else {
+		w.failures[fmt.Sprintf("%s: %s", kind, api.KindOf(err))]++
+	}
+}
+
+func (m *machine) name() string { return fmt.Sprintf("n%d", m.i+1) }
+
+// newWorld starts a cluster of count machines, three of which keep its record.
+func newWorld(t *testing.T, seed uint64, count int) *world {
+	t.Helper()
+	needRoot(t)
+	w := &world{
+		t: t, net: lab.NewSwitch(seed), stop: make(chan struct{}), rng: rand.New(rand.NewPCG(seed, 0)),
+		fired: make(map[string]int), work: make(map[string]int), failures: make(map[string]int),
+	}
+	t.Cleanup(w.net.Close)
+	t.Cleanup(w.end)
+	token := filepath.Join(t.TempDir(), "join")
+	addr := func(i int) string { return lab.Member(i).String() + ":9460" }
+	for i := range count {
+		space, err := lab.New()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.net.Join(space, lab.Member(i)); err != nil {
+			space.Close()
+			t.Skipf("no network that can be broken: %v", err)
+		}
+		dir, err := os.MkdirTemp("", "sigma-test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		roles := "node,named"
+		if i >= 3 {
+			roles = "node"
+		}
+		args := []string{"--node", fmt.Sprintf("n%d", i+1), "--listen", addr(i), "--uid-base", fmt.Sprint(1_900_000_000 + i*20_000),
+			"--roles", roles, "--memory", "1GiB", "--mcpu", "2000"}
+		if i > 0 {
+			args = append(args, "--join", addr(0), "--token-file", token)
+		}
+		m := &machine{Node: newNode(t, dir, args...), i: i}
+		m.in = space
+		data := filepath.Join(dir, "data")
+		if err := os.Mkdir(data, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mount(testDisk, data, "tmpfs", 0, "size=768m,mode=700"); err != nil {
+			t.Fatalf("a disk of its own: %v", err)
+		}
+		w.list = append(w.list, m)
+		m.Start()
+		if i == 0 {
+			if _, e, code := m.Ctl("cluster", "token", "--file", token); code != 0 {
+				t.Fatalf("cluster token: %s", e)
+			}
+		}
+	}
+	for _, m := range w.list {
+		m.awaitMembers(count)
+	}
+	(&peers{t: t}).voters(w.list[0].Node, 1, 2, 3)
+	return w
+}
+
+// end stops the machines, then looks at what they left.
+func (w *world) end() {
+	for _, m := range w.list {
+		m.Stop()
+	}
+	for _, m := range w.list {
+		data := filepath.Join(m.Dir, "data")
+		if err := unix.Unmount(data, 0); err != nil {
+			w.t.Errorf("unmounting %s's disk: %v", m.name(), err)
+			unix.Unmount(data, unix.MNT_DETACH)
+		}
+	}
+	for _, m := range w.list {
+		m.AssertNothingLeft()
+		os.RemoveAll(m.Dir)
+	}
+	for _, m := range w.list {
+		m.in.Close()
+	}
+}
+
+// between is a random duration.
+func (w *world) between(low, high time.Duration) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return low + time.Duration(w.rng.Int64N(int64(high-low)+1))
+}
+
+// sleep waits and reports false when the run has ended meanwhile.
+func (w *world) sleep(d time.Duration) bool {
+	select {
+	case <-w.stop:
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// TestFAULTS_Schedule runs every kind of fault at least once, in an order and at
+// moments that the seed decides, with work going on.
+func TestFAULTS_Schedule(t *testing.T) {
+	w := newWorld(t, *seed, 4)
+	t.Logf("seed %d", *seed)
+	h := w.begin()
+	if !w.sleep(scaled(2*time.Second, 10*time.Second)) {
+		return
+	}
+	rounds := scaled(1, 4)
+	for range rounds {
+		deck := append([]fault(nil), faults...)
+		w.rng.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
+		for len(deck) > 0 {
+			n := 1
+			if len(deck) > 1 && w.rng.IntN(5) == 0 {
+				n = 2
+			}
+			var heal sync.WaitGroup
+			for _, f := range deck[:n] {
+				heal.Go(func() { w.inflict(f) })
+			}
+			heal.Wait()
+			deck = deck[n:]
+			w.sleep(w.between(scaled(500*time.Millisecond, 3*time.Second), scaled(1500*time.Millisecond, 12*time.Second)))
+		}
+	}
+	w.net.Heal()
+	w.progress(scaled(60*time.Second, 2*time.Minute))
+	close(w.stop)
+	done := make(chan struct{})
+	go func() { w.wg.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(2 * time.Minute):
+		t.Fatalf("clients do not end: a wait hangs\n%s", strings.Join(w.found, "\n"))
+	}
+	w.settled()
+	h.check(t)
+	for _, f := range faults {
+		if w.fired[f.name] == 0 {
+			t.Errorf("the run does not count: no %q in it", f.name)
+		}
+	}
+	t.Logf("faults %v\nwork %v\nfailures %v", w.fired, w.work, w.failures)
+	for _, v := range w.found {
+		t.Error(v)
+	}
+}
+
+// progress waits until every client on every machine has done something since
+// now, which is after the last fault.
+func (w *world) progress(within time.Duration) {
+	w.mu.Lock()
+	before := make(map[string]int)
+	for k, n := range w.work {
+		before[k] = n
+	}
+	w.mu.Unlock()
+	eventually(w.t, within, "all go on after the faults", func() (bool, string) {
+		var stuck []string
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, kind := range works {
+			for _, m := range w.list {
+				key := fmt.Sprintf("%s on %s", kind, m.name())
+				if w.work[key] < before[key]+3 {
+					stuck = append(stuck, key)
+				}
+			}
+		}
+		return len(stuck) == 0, fmt.Sprintf("no progress: %v; failures %v; found %v", stuck, w.failures, w.found)
+	})
+}
+
+// settled waits until nothing runs and nothing is reserved any more.
+func (w *world) settled() {
+	for _, m := range w.list {
+		eventually(w.t, 20*time.Second, m.name()+" is empty", func() (bool, string) {
+			c, err := m.connect("default")
+			if err != nil {
+				return false, err.Error()
+			}
+			defer c.Close()
+			var top api.Top
+			err = c.Call(minute(w.t), api.MTop, nil, &top)
+			return err == nil && top.Running == 0 && top.Queued == 0 && top.Reserved == 0 && top.MemLC == 0 && top.MemBE == 0,
+				fmt.Sprintf("%+v, %v", top, err)
+		})
+	}
+}
