@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,16 +27,37 @@ type mount struct {
 	kind   string
 }
 
-// mounted returns what is mounted at a path, the last one on top; by its name
-// alone, nobody's mount is touched.
-func mounted(point string) (m mount, ok bool) {
-	b, _ := os.ReadFile("/proc/self/mountinfo")
+// mounts are those of this mount namespace, the last one on top.
+func mounts() (list []mount, err error) {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, api.E(api.Unavailable, "mount", "", "what is mounted is not known: %v", err)
+	}
 	for line := range strings.Lines(string(b)) {
-		if l, good := parseMount(line); good && l.point == point {
+		if m, ok := parseMount(line); ok {
+			list = append(list, m)
+		}
+	}
+	return list, nil
+}
+
+// mounted returns what is mounted at a path; by its name alone, nobody's mount is
+// touched. An error says that it is not known.
+func mounted(point string) (m mount, ok bool, err error) {
+	list, err := mounts()
+	for _, l := range list {
+		if l.point == point {
 			m, ok = l, true
 		}
 	}
-	return m, ok
+	return m, ok, err
+}
+
+// gone reports whether m is surely not in this mount namespace any more, wherever
+// it was moved.
+func (m mount) gone() bool {
+	list, err := mounts()
+	return err == nil && m.device != "" && !slices.ContainsFunc(list, func(l mount) bool { return l.device == m.device })
 }
 
 func parseMount(line string) (m mount, ok bool) {
@@ -59,9 +81,12 @@ func prepare(dir string) (point string, cleaned bool, err error) {
 	if up, err := filepath.EvalSymlinks(filepath.Dir(abs)); err == nil {
 		abs = filepath.Join(up, filepath.Base(abs))
 	}
-	isDir, err := look(abs)
-	m, ours := mounted(abs)
+	m, ours, err := mounted(abs)
+	if err != nil {
+		return "", false, err
+	}
 	ours = ours && m.kind == fullType
+	isDir, err := look(abs)
 	switch {
 	case errors.Is(err, unix.ENOTCONN) && ours:
 		if err := detach(abs); err != nil {
@@ -117,7 +142,7 @@ func look(path string) (isDir bool, err error) {
 }
 
 // unmount ends a mount that nobody uses; detach takes it away from where it is,
-// used or not.
+// used or not. EINVAL says that there is none.
 func unmount(point string) error { return umount(point, 0, "-u") }
 func detach(point string) error  { return umount(point, unix.MNT_DETACH, "-uz") }
 
@@ -140,6 +165,9 @@ func umount(point string, flags int, option string) error {
 
 // readAhead lets the kernel read ahead in large pieces; it may refuse.
 func readAhead(device string) {
+	if device == "" {
+		return
+	}
 	os.WriteFile("/sys/class/bdi/"+device+"/read_ahead_kb", []byte("1024"), 0)
 }
 

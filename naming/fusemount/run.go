@@ -48,7 +48,10 @@ func Run(ctx context.Context, o Options) error {
 		s.close()
 		return mountError(o.Dir, err)
 	}
-	m, _ := mounted(point)
+	m, _, err := mounted(point)
+	if err != nil { // then it can be neither tuned nor cut off, but be used
+		s.log.Warn("mount", "dir", point, "err", err)
+	}
 	readAhead(m.device)
 	done := make(chan struct{})
 	go func() {
@@ -58,13 +61,36 @@ func Run(ctx context.Context, o Options) error {
 	if o.Ready != nil {
 		o.Ready(point, cleaned)
 	}
-	select {
-	case <-done: // unmounted
-	case <-ctx.Done():
-		o.end(s, m, point, done)
-	}
+	o.serve(ctx, s, m, point, done)
 	s.close()
 	return nil
+}
+
+const (
+	patience = time.Second // with programs that are about to leave
+	glance   = time.Second // between two looks whether the mount is still there
+)
+
+// serve returns when the mount has ended, or is to end. The kernel tells the end
+// only when the last mount namespace of the machine has let it go; so it is looked
+// for in this one.
+func (o Options) serve(ctx context.Context, s *server, m mount, point string, done <-chan struct{}) {
+	t := time.NewTicker(glance)
+	defer t.Stop()
+	for {
+		select {
+		case <-done: // unmounted
+			return
+		case <-ctx.Done():
+			o.end(s, m, point, done)
+			return
+		case <-t.C:
+			if m.gone() && !s.used() {
+				s.cutOff(m, done)
+				return
+			}
+		}
+	}
 }
 
 // reachable asks for the root, so that a wrong realm or token is told before
@@ -105,14 +131,12 @@ func mountError(dir string, err error) error {
 	return api.E(api.Unavailable, "mount", dir, "%v", err)
 }
 
-const patience = time.Second // with programs that are about to leave
-
 // end unmounts, and cuts off programs that do not leave.
 func (o Options) end(s *server, m mount, point string, done <-chan struct{}) {
 	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		err := unmount(point)
-		if err == nil {
-			<-done
+		if err == nil || errors.Is(err, unix.EINVAL) { // EINVAL: somebody was faster
+			s.cutOff(m, done)
 			return
 		}
 		if !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
@@ -124,6 +148,20 @@ func (o Options) end(s *server, m mount, point string, done <-chan struct{}) {
 	}
 	if err := detach(point); err != nil {
 		s.log.Warn("the mount point cannot be freed", "dir", point, "err", err)
+	}
+	s.cutOff(m, done)
+}
+
+// cutOff ends what is left of a mount that nobody of this mount namespace finds
+// any more: programs that still use it, and copies in other namespaces, made when
+// those were. What was written is sent first.
+func (s *server) cutOff(m mount, done <-chan struct{}) {
+	if !s.used() { // then it is about to end, unless there are copies
+		select {
+		case <-done:
+			return
+		case <-time.After(patience):
+		}
 	}
 	s.flush()
 	abort(m.device)

@@ -76,6 +76,13 @@ func (s *server) flush() {
 	}
 }
 
+// used reports whether programs have something open.
+func (s *server) used() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.handles)+len(s.dirs) > 0
+}
+
 func (s *server) open() (list []*handle) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -63,7 +63,7 @@ func Run(t *testing.T, cfg Config) {
 		{"Statfs", testStatfs},
 		{"Exec", testExec},
 		{"CloseToOpen", testCloseToOpen},
-		{"SeenWithinASecond", testSeenWithinASecond},
+		{"SeenElsewhere", testSeenElsewhere},
 		{"Big", testBig},
 	} {
 		t.Run(c.name, func(t *testing.T) {
