@@ -52,7 +52,7 @@ func (p *published) program(c api.Caller, path string) (prog api.Program, err er
 	r, end := p.s.resolver(ctx, c, nil)
 	defer end()
 	err = r.Do(ctx, path, func(ctx context.Context, ps *pathServer, names []string) (*resolve.Stop, error) {
-		h, w, err := ps.root.Open(ctx, tree.OpenMode{Read: true}, names...)
+		h, w, err := ps.Root.Open(ctx, tree.OpenMode{Read: true}, names...)
 		switch {
 		case err != nil:
 			return nil, err

@@ -7,36 +7,15 @@ import (
 	"sigmaos/api"
 	"sigmaos/naming/ninep"
 	"sigmaos/naming/resolve"
+	"sigmaos/naming/resolve/over9p"
 	"sigmaos/naming/tree"
 	"sigmaos/net/control"
 )
 
 // pathServer is a tree as the node asks it for one path.
 type pathServer struct {
-	c    *ninep.Client
-	root *ninep.Fid
-}
-
-func (p *pathServer) Links(ctx context.Context, names []string) (out []resolve.Entry, stop *resolve.Stop, err error) {
-	after := ""
-	for {
-		list, w, end, err := p.root.ReadDir(ctx, after, 0, true, names...)
-		if err != nil {
-			return nil, nil, err
-		}
-		if w.Link {
-			return nil, &resolve.Stop{Names: w.Names, Link: w.Attr}, nil
-		}
-		for _, e := range list {
-			after = e.Name
-			if e.Attr != nil && e.Attr.Mode&tree.ModeType == tree.ModeEndpoint {
-				out = append(out, resolve.Entry{Name: e.Name, Link: *e.Attr})
-			}
-		}
-		if end {
-			return out, nil, nil
-		}
-	}
+	c *ninep.Client
+	over9p.Server
 }
 
 // resolvePath says what is published at a path: the caller may dial that. Who
@@ -47,12 +26,12 @@ func (s *System) resolvePath(ctx context.Context, c api.Caller, path string) (t 
 	r, end := s.resolver(ctx, c, func(ps *pathServer) { trusted[ps] = true })
 	defer end()
 	err = r.Do(ctx, path, func(ctx context.Context, ps *pathServer, names []string) (*resolve.Stop, error) {
-		w, err := ps.root.Stat(ctx, names...)
+		w, err := ps.Root.Stat(ctx, names...)
 		switch {
 		case err != nil:
 			return nil, err
 		case w.Link:
-			return &resolve.Stop{Names: w.Names, Link: w.Attr}, nil
+			return over9p.StopAt(w), nil
 		case w.Attr.Mode&tree.ModeType == tree.ModeSymlink:
 			return &resolve.Stop{Names: len(names), Link: w.Attr}, nil
 		case w.Attr.Mode&tree.ModeType != tree.ModeEndpoint:
@@ -87,7 +66,7 @@ func (s *System) resolver(ctx context.Context, c api.Caller, root func(*pathServ
 		}
 		open = append(open, cl)
 		root, _, err := cl.Attach(ctx, "", nil)
-		return &pathServer{cl, root}, err
+		return &pathServer{cl, over9p.Server{Root: root}}, err
 	}
 	r = resolve.New(resolve.Config[*pathServer]{
 		Root: func(ctx context.Context) (*pathServer, error) {

@@ -58,7 +58,7 @@ func (n *Names) make(ctx context.Context, path string, f tree.NewFile) error {
 		if len(names) == 0 {
 			return ninep.Walked{}, api.E(api.Exists, "create", path, "this is where a server begins")
 		}
-		fid, w, err := s.root.Create(ctx, f, names...)
+		fid, w, err := s.Root.Create(ctx, f, names...)
 		if fid != nil {
 			fid.Forget()
 		}
@@ -78,7 +78,7 @@ func (n *Names) ReadDir(ctx context.Context, path, after string, max int) (out [
 			if max > 0 {
 				want = max - len(out)
 			}
-			list, w, last, err := s.root.ReadDir(ctx, after, want, true, names...)
+			list, w, last, err := s.Root.ReadDir(ctx, after, want, true, names...)
 			for _, e := range list {
 				a := tree.Attr{ID: e.ID, Mode: e.Mode}
 				if e.Attr != nil {
@@ -114,7 +114,7 @@ func (n *Names) remove(ctx context.Context, path string, dir bool) error {
 		if len(names) == 0 {
 			return ninep.Walked{}, api.E(api.Invalid, "remove", path, "the root of a server cannot be removed")
 		}
-		return s.root.Remove(ctx, dir, names...)
+		return s.Root.Remove(ctx, dir, names...)
 	})
 }
 
@@ -184,7 +184,7 @@ func (n *Names) Rename(ctx context.Context, from, to string) error {
 	if fs != ts {
 		return api.E(api.Unsupported, "rename", from, "%s is on another server; copy it and remove the original (sigmactl cp -r, rm -r)", to)
 	}
-	w, _, err := fs.root.Rename(ctx, fn, fs.root, tn)
+	w, _, err := fs.Root.Rename(ctx, fn, fs.Root, tn)
 	if err == nil && w.Link {
 		err = api.E(api.Conflict, "rename", from, "a link came into the way meanwhile; try again")
 	}
@@ -201,7 +201,7 @@ func (n *Names) place(ctx context.Context, op, path string) (at *server, out []s
 		if len(names) == 1 {
 			return ninep.Walked{}, nil
 		}
-		w, err := s.root.Stat(ctx, names[:len(names)-1]...)
+		w, err := s.Root.Stat(ctx, names[:len(names)-1]...)
 		if err == nil && !w.Link && w.Attr.Mode&tree.ModeType != tree.ModeDir {
 			if w.Attr.Mode&tree.ModeType != tree.ModeFile {
 				w.Link, w.Names = true, len(names)-1
@@ -214,18 +214,41 @@ func (n *Names) place(ctx context.Context, op, path string) (at *server, out []s
 	return at, out, err
 }
 
-// Chmod changes the permission bits.
+// Chmod changes the permission bits of what Stat describes: a symbolic link is
+// followed, an endpoint link only by a path that ends with a slash.
 func (n *Names) Chmod(ctx context.Context, path string, perm fs.FileMode) error {
+	follow, err := followed(path)
+	if err != nil {
+		return err
+	}
 	p := uint32(perm.Perm())
-	return n.do(ctx, path, true, func(ctx context.Context, s *server, names []string) (ninep.Walked, error) {
-		return s.root.SetAttr(ctx, tree.SetAttr{Perm: &p}, names...)
+	return n.setAttr(ctx, path, tree.SetAttr{Perm: &p}, follow)
+}
+
+// Truncate changes the size of a file; links are followed.
+func (n *Names) Truncate(ctx context.Context, path string, size int64) error {
+	return n.setAttr(ctx, path, tree.SetAttr{Size: &size}, func(a tree.Attr) bool {
+		return a.Mode&tree.ModeType == tree.ModeSymlink || a.Mode&tree.ModeType == tree.ModeEndpoint
 	})
 }
 
-// Truncate changes the size of a file.
-func (n *Names) Truncate(ctx context.Context, path string, size int64) error {
+// setAttr changes what a path leads to. It walks there first, so that it is the
+// file that was seen to be no link that is changed, whatever has its name by then.
+func (n *Names) setAttr(ctx context.Context, path string, a tree.SetAttr, follow func(tree.Attr) bool) error {
 	return n.do(ctx, path, true, func(ctx context.Context, s *server, names []string) (ninep.Walked, error) {
-		return s.root.SetAttr(ctx, tree.SetAttr{Size: &size}, names...)
+		if len(names) == 0 {
+			return s.Root.SetAttr(ctx, a)
+		}
+		fid, w, err := s.Root.Walk(ctx, names...)
+		if err != nil || w.Link {
+			return w, err
+		}
+		defer fid.Forget()
+		if follow(w.Attr) {
+			w.Link, w.Names = true, len(names)
+			return w, nil
+		}
+		return fid.SetAttr(ctx, a)
 	})
 }
 

@@ -50,13 +50,20 @@ func infoOf(p string, a tree.Attr) Info { return Info{path.Base(path.Clean("/" +
 // Stat describes what is at path; symbolic links are followed, endpoint links
 // only by a path that ends with a slash.
 func (n *Names) Stat(ctx context.Context, path string) (Info, error) {
-	_, dir, err := resolve.Clean(path)
+	follow, err := followed(path)
 	if err != nil {
 		return Info{}, err
 	}
-	return n.stat(ctx, path, func(a tree.Attr) bool {
+	return n.stat(ctx, path, follow)
+}
+
+// followed tells which links at the end of a path are followed: symbolic ones, and
+// endpoint links where a slash says that a directory is meant.
+func followed(path string) (func(tree.Attr) bool, error) {
+	_, dir, err := resolve.Clean(path)
+	return func(a tree.Attr) bool {
 		return a.Mode&tree.ModeType == tree.ModeSymlink || dir && a.Mode&tree.ModeType == tree.ModeEndpoint
-	})
+	}, err
 }
 
 // Lstat describes what is at path, a link itself.
@@ -66,7 +73,7 @@ func (n *Names) Lstat(ctx context.Context, path string) (Info, error) {
 
 func (n *Names) stat(ctx context.Context, path string, follow func(tree.Attr) bool) (i Info, err error) {
 	err = n.do(ctx, path, true, func(ctx context.Context, s *server, names []string) (ninep.Walked, error) {
-		w, err := s.root.Stat(ctx, names...)
+		w, err := s.Root.Stat(ctx, names...)
 		if err == nil && !w.Link {
 			if len(names) > 0 && follow(w.Attr) {
 				w.Link, w.Names = true, len(names)
@@ -86,7 +93,7 @@ const maxWhole = 1 << 20
 // Files over 64 MiB are for Open.
 func (n *Names) GetFile(ctx context.Context, path string) (data []byte, i Info, err error) {
 	err = n.do(ctx, path, true, func(ctx context.Context, s *server, names []string) (ninep.Walked, error) {
-		b, w, err := s.root.Get(ctx, 64<<20, names...)
+		b, w, err := s.Root.Get(ctx, 64<<20, names...)
 		data, i = b, infoOf(path, w.Attr)
 		return w, err
 	})
@@ -130,7 +137,7 @@ func (n *Names) PutFile(ctx context.Context, path string, data []byte, opts ...P
 		return n.putLarge(ctx, path, p)
 	}
 	err = n.do(ctx, path, true, func(ctx context.Context, s *server, names []string) (ninep.Walked, error) {
-		w, err := s.root.Put(ctx, p, names...)
+		w, err := s.Root.Put(ctx, p, names...)
 		i = infoOf(path, w.Attr)
 		return w, err
 	})
@@ -220,9 +227,9 @@ func (n *Names) OpenFile(ctx context.Context, path string, flag int, perm fs.Fil
 	again := flag&(os.O_CREATE|os.O_EXCL) != os.O_CREATE|os.O_EXCL
 	err := n.do(ctx, path, again, func(ctx context.Context, s *server, names []string) (w ninep.Walked, err error) {
 		if flag&os.O_CREATE != 0 && len(names) > 0 {
-			f.h, w, err = s.root.CreateOpen(ctx, tree.NewFile{Mode: tree.ModeFile | uint32(perm.Perm()), Exclusive: flag&os.O_EXCL != 0}, m, names...)
+			f.h, w, err = s.Root.CreateOpen(ctx, tree.NewFile{Mode: tree.ModeFile | uint32(perm.Perm()), Exclusive: flag&os.O_EXCL != 0}, m, names...)
 		} else {
-			f.h, w, err = s.root.Open(ctx, m, names...)
+			f.h, w, err = s.Root.Open(ctx, m, names...)
 		}
 		return w, err
 	})

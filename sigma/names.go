@@ -11,6 +11,7 @@ import (
 	"sigmaos/api/wire"
 	"sigmaos/naming/ninep"
 	"sigmaos/naming/resolve"
+	"sigmaos/naming/resolve/over9p"
 	"sigmaos/naming/tree"
 	"sigmaos/net/fdpass"
 )
@@ -48,7 +49,9 @@ func (c *Client) Names() *Names {
 func newNames(c *Client, fence *tree.Fence) *Names {
 	n := &Names{c: c, servers: newServers(c.dialRaw, fence)}
 	n.r = resolve.New(resolve.Config[*server]{
-		Root: n.r0, Dial: n.dial, Here: n.here, Stat: statAt, Node: n.node,
+		Root: n.r0, Dial: n.dial, Here: n.here, Stat: func(ctx context.Context, s *server, names []string) (tree.Attr, *resolve.Stop, error) {
+			return s.Stat(ctx, names)
+		}, Node: n.node,
 	})
 	return n
 }
@@ -140,40 +143,6 @@ func (n *Names) info() (*api.ClusterInfo, error) {
 	return i, nil
 }
 
-// Links is for the resolver: the endpoint links of a directory.
-func (s *server) Links(ctx context.Context, names []string) (out []resolve.Entry, stop *resolve.Stop, err error) {
-	after := ""
-	for {
-		list, w, end, err := s.root.ReadDir(ctx, after, 0, true, names...)
-		if err != nil || w.Link {
-			return nil, stopAt(w), err
-		}
-		for _, e := range list {
-			after = e.Name
-			if e.Attr != nil && e.Attr.Mode&tree.ModeType == tree.ModeEndpoint {
-				out = append(out, resolve.Entry{Name: e.Name, Link: *e.Attr})
-			}
-		}
-		if end {
-			return out, nil, nil
-		}
-	}
-}
-
-// statAt is for the resolver too: a question that a living server answers.
-func statAt(ctx context.Context, s *server, names []string) (tree.Attr, *resolve.Stop, error) {
-	w, err := s.root.Stat(ctx, names...)
-	return w.Attr, stopAt(w), err
-}
-
-// stopAt is the resolver's word for an operation that met a link.
-func stopAt(w ninep.Walked) *resolve.Stop {
-	if !w.Link {
-		return nil
-	}
-	return &resolve.Stop{Names: w.Names, Link: w.Attr}
-}
-
 // op does one thing at a server.
 type op func(ctx context.Context, s *server, names []string) (ninep.Walked, error)
 
@@ -188,7 +157,7 @@ func (n *Names) do(ctx context.Context, path string, again bool, fn op) error {
 			if err == nil && w.Link {
 				tried = false // it was not done
 			}
-			return stopAt(w), err
+			return over9p.StopAt(w), err
 		})
 		if api.KindOf(err) != api.Unavailable || tried && !again || time.Now().Add(pause).After(deadline) {
 			return err

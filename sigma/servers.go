@@ -7,13 +7,14 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/naming/ninep"
+	"sigmaos/naming/resolve/over9p"
 	"sigmaos/naming/tree"
 )
 
 // server is a connection with who serves a part of the name space.
 type server struct {
-	c    *ninep.Client
-	root *ninep.Fid
+	c *ninep.Client
+	over9p.Server
 }
 
 const (
@@ -173,7 +174,7 @@ func (v *servers) attach(ctx context.Context, conn ninep.Conn) (*server, error) 
 		c.Close()
 		return nil, err
 	}
-	return &server{c: c, root: root}, nil
+	return &server{c, over9p.Server{Root: root}}, nil
 }
 
 // close ends all connections, and those that are being made; get makes new ones.

@@ -3,6 +3,7 @@ package sigma
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -89,7 +90,7 @@ func TestATargetIsDialledOnce(t *testing.T) {
 	if n := p.dials.Load(); n != 1 {
 		t.Errorf("%d dials", n)
 	}
-	if _, err := got[0].root.Stat(t.Context()); err != nil {
+	if _, err := got[0].Root.Stat(t.Context()); err != nil {
 		t.Errorf("the connection is not usable: %v", err)
 	}
 	// A lost one is replaced.
@@ -155,7 +156,7 @@ func TestServersAreBounded(t *testing.T) {
 	}
 	ago := func(i int, d time.Duration) { v.mu.Lock(); v.list[service(i)].used = time.Now().Add(-d); v.mu.Unlock() }
 	one, two, three := get(1), get(2), get(3)
-	fid, _, err := one.root.Walk(t.Context())
+	fid, _, err := one.Root.Walk(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +167,7 @@ func TestServersAreBounded(t *testing.T) {
 	ago(3, 2*time.Hour)
 	get(2) // lately used
 	get(4) // in the place of 3, which holds nothing and was not used for longest
-	if _, err := three.root.Stat(t.Context()); api.KindOf(err) != api.Unavailable {
+	if _, err := three.Root.Stat(t.Context()); api.KindOf(err) != api.Unavailable {
 		t.Errorf("what made room: %v, want kind %q", err, api.Unavailable)
 	}
 	// 1 holds a place, 2 and 4 were used just now.
@@ -186,7 +187,7 @@ func TestServersAreBounded(t *testing.T) {
 			t.Fatalf("%v, with %d kept", err, len(v.list))
 		}
 	}
-	if _, err := one.root.Stat(t.Context()); err != nil {
+	if _, err := one.Root.Stat(t.Context()); err != nil {
 		t.Errorf("one that is in use: %v", err)
 	}
 }
@@ -208,5 +209,66 @@ func TestALinkDoesNotLeadToTheRoot(t *testing.T) {
 	}
 	if n := p.dials.Load(); n != 0 {
 		t.Errorf("%d dials", n)
+	}
+}
+
+// What is done to a path is done to what it leads to; endpoint links are followed
+// where a slash says so.
+func TestChmodAndTruncateFollowLinks(t *testing.T) {
+	p := newPeers(t)
+	n := newNames(nil, nil)
+	n.servers = newServers(p.dial, nil)
+	defer n.Close()
+	ctx := t.Context()
+	ok := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ok(n.Mkdir(ctx, "/d", 0o755))
+	_, err := n.PutFile(ctx, "/d/f", []byte("0123456789"))
+	ok(err)
+	ok(n.Symlink(ctx, "d/f", "/link"))
+	ok(n.Symlink(ctx, "link", "/twice"))
+	ok(n.Symlink(ctx, "none", "/dangling"))
+	ok(n.Symlink(ctx, "round", "/round"))
+	ok(n.Publish(ctx, "/svc", "svc:box@n1", "")) // a server of the same tree
+	has := func(path string, mode uint32, size int64) {
+		t.Helper()
+		if i, err := n.Lstat(ctx, path); err != nil || i.Attr.Mode != mode || i.Attr.Size != size {
+			t.Errorf("%s has mode %o and %d bytes, %v; want %o, %d", path, i.Attr.Mode, i.Attr.Size, err, mode, size)
+		}
+	}
+	link, err := n.Lstat(ctx, "/twice")
+	ok(err)
+	for i, path := range []string{"/d/f", "/link", "/twice", "/svc/link", "/svc/twice"} {
+		mode := uint32(0o600 + i)
+		ok(n.Chmod(ctx, path, fs.FileMode(mode)))
+		ok(n.Truncate(ctx, path, int64(i)))
+		has("/d/f", tree.ModeFile|mode, int64(i))
+	}
+	has("/twice", link.Attr.Mode, link.Attr.Size)
+	ok(n.Chmod(ctx, "/svc", 0o600))
+	has("/svc", tree.ModeEndpoint|0o600, int64(len("svc:box@n1")))
+	root, err := n.Stat(ctx, "/")
+	ok(err)
+	ok(n.Chmod(ctx, "/svc/", 0o770))
+	has("/", tree.ModeDir|0o770, root.Attr.Size)
+	has("/svc", tree.ModeEndpoint|0o600, int64(len("svc:box@n1")))
+	for name, tt := range map[string]struct {
+		err  error
+		kind api.Kind
+	}{
+		"a dangling link":             {n.Chmod(ctx, "/dangling", 0o600), api.NotFound},
+		"a link to itself":            {n.Chmod(ctx, "/round", 0o600), api.Loop},
+		"truncate of a dangling link": {n.Truncate(ctx, "/dangling", 0), api.NotFound},
+		"truncate of a directory":     {n.Truncate(ctx, "/d", 0), api.IsDir},
+		"truncate of a server's root": {n.Truncate(ctx, "/svc", 0), api.IsDir},
+		"a path that is none":         {n.Chmod(ctx, "d", 0o600), api.Invalid},
+	} {
+		if api.KindOf(tt.err) != tt.kind {
+			t.Errorf("%s: %v, want kind %q", name, tt.err, tt.kind)
+		}
 	}
 }

@@ -17,7 +17,7 @@ func (n *Names) Root(ctx context.Context) (*ninep.Fid, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.root, nil
+	return s.Root, nil
 }
 
 // Through is the root of what the server behind an endpoint link serves.
@@ -26,7 +26,7 @@ func (n *Names) Through(ctx context.Context, link tree.Attr) (*ninep.Fid, error)
 	if err != nil {
 		return nil, err
 	}
-	return s.root, nil
+	return s.Root, nil
 }
 
 // Here reports whether a link's server is on the node that n talks to: the one

@@ -30,7 +30,7 @@ func (n *Names) Watch(ctx context.Context, path string, version uint64, fn func(
 	var failed error
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		err := n.do(ctx, path, true, func(ctx context.Context, s *server, names []string) (ninep.Walked, error) {
-			fid, w, err := s.root.Walk(ctx, names...)
+			fid, w, err := s.Root.Walk(ctx, names...)
 			if err != nil || w.Link {
 				return w, err
 			}

@@ -20,7 +20,7 @@ var level = map[string]int{
 
 // light are packages that sigma, and so every proc, is built on: they may see
 // api alone, whatever folder they are in.
-var light = map[string]bool{"sigmaos/naming/tree": true, "sigmaos/naming/ninep": true, "sigmaos/naming/memfs": true, "sigmaos/naming/resolve": true, "sigmaos/net/rpc": true, "sigmaos/net/fdpass": true}
+var light = map[string]bool{"sigmaos/naming/tree": true, "sigmaos/naming/ninep": true, "sigmaos/naming/memfs": true, "sigmaos/naming/resolve": true, "sigmaos/naming/resolve/over9p": true, "sigmaos/net/rpc": true, "sigmaos/net/fdpass": true}
 
 // only lists what these folders may see beside the standard library.
 var only = map[string][]string{
