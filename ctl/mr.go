@@ -195,11 +195,23 @@ output and mr-… where its intermediate files are.`}
 	return a.data(c, false)
 }
 
+// nodeBack is how long mrWatch waits for a lost node to be back.
+const nodeBack = 30 * time.Second
+
 // mrWatch shows a job until it has ended; its failure is ours.
 func (a *app) mrWatch(ctx context.Context, cl *admin.Client, name string) error {
 	b := newBars(a.err)
-	s, err := mr.Wait(ctx, cl.Client, name, func(s *mr.Summary) { b.show(s) })
-	b.end()
+	s, err := mr.Wait(ctx, cl.Client, name, b.show)
+	for since := time.Now(); err != nil && ctx.Err() == nil && cl.Gone() && time.Since(since) < nodeBack; {
+		var next *admin.Client
+		if next, err = a.connect(ctx); err != nil { // the node may be starting again
+			time.Sleep(200 * time.Millisecond)
+			continue
+		}
+		defer next.Close()
+		cl, since = next, time.Now()
+		s, err = mr.Wait(ctx, cl.Client, name, b.show)
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			fmt.Fprintf(a.err, "sigmactl: the job goes on; sigmactl mr resume %s shows it again, mr rm %s ends it\n", name, name)

@@ -53,8 +53,6 @@ func (b *bars) show(s *mr.Summary) {
 	fmt.Fprintln(b.w, line)
 }
 
-func (b *bars) end() { b.lines = 0 }
-
 func bar(p mr.Progress) string {
 	done, running := 0, 0
 	if p.Total > 0 {

@@ -15,6 +15,7 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/sigma"
+	"sigmaos/sigma/admin"
 	"sigmaos/sigma/mr"
 )
 
@@ -146,8 +147,17 @@ func assertNothingOf(t *testing.T, n *Node, s mr.Summary) {
 	if err != nil || len(init) > 0 {
 		t.Errorf("still registered: %+v, %v", init, err)
 	}
-	list, err := c.Names().ReadDir(ctx, "/mr/"+s.Spec.Name, "", 0)
-	var left []string
+	eventually(t, 10*time.Second, "nothing is left of the job", func() (bool, string) {
+		left, err := leftOf(c, s.Spec.Name)
+		return err == nil && len(left) == 0, fmt.Sprintf("%v, %v", left, err)
+	})
+}
+
+// leftOf lists what a job has left.
+func leftOf(c *admin.Client, job string) (left []string, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	list, err := c.Names().ReadDir(ctx, "/mr/"+job, "", 0)
 	for _, i := range list {
 		if !slices.Contains([]string{"spec", "state", "coords"}, i.Name()) {
 			left = append(left, i.Name())
@@ -164,9 +174,7 @@ func assertNothingOf(t *testing.T, n *Node, s mr.Summary) {
 			}
 		}
 	}
-	if err != nil || len(left) > 0 {
-		t.Errorf("left of the job: %v, %v", left, err)
-	}
+	return left, err
 }
 
 // The three jobs, over ux and s3, with intermediate files in either, have the output

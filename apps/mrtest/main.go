@@ -56,6 +56,10 @@ func once(path string) bool {
 func app(name string, before func(path string, rec mr.Record) error) mr.App {
 	return mr.App{Name: name, New: func(args []string) (mr.Job, error) {
 		path := strings.Join(args, "")
+		pause := time.Duration(0)
+		if name == "slow" {
+			pause = 4 * time.Millisecond
+		}
 		return mr.Job{
 			Map: func(rec mr.Record, emit mr.Emit) error {
 				if err := before(path, rec); err != nil {
@@ -65,6 +69,7 @@ func app(name string, before func(path string, rec mr.Record) error) mr.App {
 				return nil
 			},
 			Reduce: func(key []byte, values *mr.Values, emit mr.Emit) error {
+				time.Sleep(pause)
 				var ones []byte
 				for v, ok := values.Next(); ok; v, ok = values.Next() {
 					ones = append(ones, v...)

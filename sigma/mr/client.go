@@ -205,7 +205,8 @@ const (
 )
 
 // Wait returns when the job has ended, and calls fn each time that its state has
-// changed. Where all coordinators are gone it starts others.
+// changed. Where all coordinators are gone it starts others. When c is lost, it
+// returns; the job goes on.
 func Wait(ctx context.Context, c *sigma.Client, name string, fn func(*Summary)) (*Summary, error) {
 	var last string
 	there := time.Now()
@@ -220,7 +221,7 @@ func Wait(ctx context.Context, c *sigma.Client, name string, fn func(*Summary)) 
 			if last = string(b); s.State.Phase.Final() {
 				return s, nil
 			}
-		} else if !transient(err) || ctx.Err() != nil {
+		} else if !transient(err) || ctx.Err() != nil || c.Gone() {
 			return nil, err
 		}
 		if now := time.Now(); now.Sub(looked) > time.Second {
