@@ -98,8 +98,8 @@ func killOne(c *admin.Client, r *rand.Rand, kind string) bool {
 	return c.Kill(ctx, ids[r.IntN(len(ids))], 0) == nil
 }
 
-// seed is that of a test, printed so that it can be run again.
-func seed(t *testing.T) *rand.Rand {
+// moments are those of a test, printed so that it can be run again.
+func moments(t *testing.T) *rand.Rand {
 	s := uint64(time.Now().UnixNano())
 	if v := os.Getenv("SIGMA_SEED"); v != "" {
 		fmt.Sscan(v, &s)
@@ -112,7 +112,7 @@ func seed(t *testing.T) *rand.Rand {
 // again: the output is byte for byte that of a job that was left alone.
 func TestFAULTS_F32_KilledAtARandomMoment(t *testing.T) {
 	n := StartNode(t, "--node", "n1")
-	r := seed(t)
+	r := moments(t)
 	putTexts(t, n, "/ux/n1/in", slowInput(250))
 	startSlow(t, n, "alone", "alone")
 	ended(t, n, "alone")
@@ -158,7 +158,7 @@ func TestFAULTS_F32_KilledAtARandomMoment(t *testing.T) {
 // again.
 func TestFAULTS_F32_TheNextCoordinatorGoesOn(t *testing.T) {
 	n := StartNode(t, "--node", "n1")
-	r := seed(t)
+	r := moments(t)
 	putTexts(t, n, "/ux/n1/in", slowInput(250))
 	startSlow(t, n, "job", "out")
 	c := n.Client("default")
@@ -301,7 +301,7 @@ func TestFAULTS_F32_EverythingIsKilled(t *testing.T) {
 	p := startPeers(t, 3)
 	p.voters(p.list[0], 1, 2, 3)
 	n := p.list[0]
-	r := seed(t)
+	r := moments(t)
 	putTexts(t, n, "/ux/n1/in", slowInput(scaled(300, 3000)))
 	for _, x := range p.list {
 		x.program("mrtest")

@@ -100,7 +100,7 @@ func register(ctx context.Context, c *sigma.Client, s *Spec) error {
 
 func startCoordinators(ctx context.Context, c *sigma.Client, s *Spec) error {
 	return each(coordinators, func(int) error {
-		_, err := c.Spawn(ctx, coordinatorDesc(s))
+		_, err := c.Spawn(ctx, apart(ctx, c.Names(), s, coordinatorDesc(s)))
 		return err
 	})
 }

@@ -136,6 +136,15 @@ func (c *coordinator) lead(ctx context.Context, spec *Spec) error {
 	return err
 }
 
+// apart puts a coordinator into another failure domain than the others, where there
+// are enough nodes for that.
+func apart(ctx context.Context, n *sigma.Names, spec *Spec, d *sigma.Desc) *sigma.Desc {
+	if nodes, err := n.ReadDir(ctx, "/ux", "", 0); err == nil && len(nodes) >= coordinators {
+		d.Group = "mr-" + spec.Name
+	}
+	return d
+}
+
 // coordinatorDesc is how a coordinator of a job is started.
 func coordinatorDesc(spec *Spec) *sigma.Desc {
 	b, _ := json.Marshal(work{Role: "coordinator", Job: spec.dir()})

@@ -42,11 +42,14 @@ func (l *leader) startCoordinators(ctx context.Context, count int) {
 	ctx, cancel := context.WithTimeout(ctx, standbyStart)
 	defer cancel()
 	for range count {
-		id, err := sigma.Spawn(ctx, coordinatorDesc(l.spec))
-		if err == nil {
-			err = sigma.WaitStart(ctx, id)
-		}
+		id, err := sigma.Spawn(ctx, apart(ctx, l.n, l.spec, coordinatorDesc(l.spec)))
 		if err != nil {
+			return
+		}
+		if err := sigma.WaitStart(ctx, id); err != nil { // no room for it now
+			kctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTime)
+			sigma.Kill(kctx, id, 0)
+			cancel()
 			return
 		}
 	}
