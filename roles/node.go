@@ -14,6 +14,7 @@ import (
 	"sigmaos/runtime/lsm"
 	"sigmaos/runtime/oom"
 	"sigmaos/runtime/slot"
+	"sigmaos/runtime/spread"
 	"sigmaos/sched/be"
 	"sigmaos/sched/node"
 )
@@ -100,6 +101,11 @@ func startNode(ctx context.Context, s *System) (_ func(context.Context) error, e
 	pool := slot.NewPool(slot.PoolConfig{Warm: s.Config.SlotsWarm, Max: most, Logger: log}, maker, m.current)
 	undo.add(func() error { pool.Close(); return nil })
 	m.lost(pool.Rebuild)
+	even, err := spread.Start(tree, log)
+	if err != nil {
+		return nil, err
+	}
+	undo.add(func() error { even.Close(); return nil })
 
 	s.Info.PID, s.Info.Number = os.Getpid(), s.nodeNum
 	s.Info.Layers, s.Info.Cgroup = layers.Names(), layout.Version.String()

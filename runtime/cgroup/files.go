@@ -58,8 +58,11 @@ func field(dir, name, key string) (int64, error) {
 
 // procs are the processes in a group, without those that are dead and not yet
 // reaped, and without those that our pid namespace does not show.
-func procs(dir string) ([]int, error) {
-	s, err := read(dir, "cgroup.procs")
+func procs(dir string) ([]int, error) { return ids(dir, "cgroup.procs") }
+
+// ids reads a file of processes or threads.
+func ids(dir, file string) ([]int, error) {
+	s, err := read(dir, file)
 	if err != nil {
 		return nil, err
 	}

@@ -309,12 +309,10 @@ func (t *Tree) RealmCPU(realm string) (time.Duration, error) {
 
 func (t *Tree) cpuTime(path string) (time.Duration, error) {
 	if dir, v2 := t.dir("cpu", path); v2 {
-		n, err := field(dir, "cpu.stat", "usage_usec")
-		return time.Duration(n) * time.Microsecond, err
+		return used(dir, true)
 	}
 	dir, _ := t.dir("cpuacct", path)
-	n, err := readInt(dir, "cpuacct.usage")
-	return time.Duration(n), err
+	return used(dir, false)
 }
 
 // SetBEMemory bounds all best-effort procs of the node together, bytes; see

@@ -1,0 +1,244 @@
+// Package spread keeps the best-effort procs of several realms evenly on the CPUs,
+// because the kernel does not.
+//
+// All best-effort groups are below one of the idle class, whose weight on every
+// CPU is the least that there is, 2 or 3, whatever is in it. The kernel compares
+// CPUs by the weights of what runs on them. So six best-effort threads on one CPU
+// weigh what two weigh on another; and where something of weight is on one CPU, the
+// kernel takes best-effort threads away from it, one after the other, without ever
+// seeing a difference, until one is left. But shares among realms are kept on each
+// CPU by itself: of four realms with two threads each, one that has a CPU for
+// itself gets three times what the others get. (A greater weight, with which the
+// kernel would see what it does, is not to be had in the idle class, and without
+// that class best-effort procs cost latency-critical ones milliseconds. To move
+// threads and let them go again does not help either: within a fifth of a second
+// they are back.)
+//
+// So a [Spreader] looks at which threads can run, and where, ten times a second.
+// While two realms or more have some that can run for long, it decides on which CPU
+// each of these is best ([Plan]) and keeps it there. A thread that sleeps, and all
+// of them once one realm is alone, may be anywhere. Procs cannot set their CPUs
+// themselves, so that every thread which is kept to one is kept by us.
+package spread
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// every is the time between two looks where something runs, rest where
+	// nothing does.
+	every = 100 * time.Millisecond
+	rest  = 500 * time.Millisecond
+	// share is the part of a CPU that looking may take: with very many threads it
+	// looks less often.
+	share = 0.01
+	// most moves of one look.
+	most = 32
+)
+
+// A thread's busyness is how often it could run at the last looks, the newest
+// counting half. One that reaches busy is placed, until it falls below calm.
+const (
+	busy = 0.7 // two looks after the first
+	calm = 0.4
+)
+
+// Groups lists the threads of best-effort slots; see cgroup.Tree.
+type Groups interface {
+	BEThreads(fn func(realm, slot string, tids []int)) error
+}
+
+// Spreader places threads of a node's best-effort procs. Its owner closes it.
+type Spreader struct {
+	groups  Groups
+	log     *slog.Logger
+	cpus    []int // that we may use
+	all     unix.CPUSet
+	threads map[int]*thread // that are or were lately busy
+	stop    context.CancelFunc
+	wg      sync.WaitGroup
+}
+
+// thread is what we know of one.
+type thread struct {
+	Thread
+	busy   float64
+	placed bool // counted among the busy ones
+	kept   bool // on one CPU, number CPU of ours
+	listed bool // at this look
+}
+
+// Start begins. On a machine with one CPU there is nothing to do.
+func Start(g Groups, log *slog.Logger) (*Spreader, error) {
+	s := &Spreader{groups: g, log: log, threads: make(map[int]*thread)}
+	if err := unix.SchedGetaffinity(0, &s.all); err != nil {
+		return nil, fmt.Errorf("spread: the CPUs of this process: %w", err)
+	}
+	for c := range len(s.all) * 64 {
+		if s.all.IsSet(c) {
+			s.cpus = append(s.cpus, c)
+		}
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	if len(s.cpus) > 1 {
+		s.wg.Go(func() { s.run(ctx) })
+	}
+	return s, nil
+}
+
+// Close ends it. Threads that live on stay where they are kept: there should be
+// none.
+func (s *Spreader) Close() {
+	s.stop()
+	s.wg.Wait()
+}
+
+func (s *Spreader) run(ctx context.Context) {
+	timer := time.NewTimer(rest)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		begin := time.Now()
+		if err := s.look(); errors.Is(err, unix.EPERM) {
+			s.log.Warn("best-effort procs are left where the kernel puts them, so that realms may get unequal shares: this sigmad may not place them (CAP_SYS_NICE)", "err", err)
+			return
+		} else if err != nil {
+			s.log.Debug("spread", "err", err)
+		}
+		wait := every
+		if len(s.threads) == 0 {
+			wait = rest
+		}
+		timer.Reset(max(wait, time.Duration(float64(time.Since(begin))/share)))
+	}
+}
+
+// look sees what runs, and places it.
+func (s *Spreader) look() error {
+	for _, t := range s.threads {
+		t.listed = false
+	}
+	number := make(map[int]int, len(s.cpus))
+	for i, c := range s.cpus {
+		number[c] = i
+	}
+	var errs []error
+	errs = append(errs, s.groups.BEThreads(func(realm, slot string, tids []int) {
+		kept := false // some thread of the slot, which those that it starts inherit
+		for _, tid := range tids {
+			if t := s.threads[tid]; t != nil && t.kept {
+				kept = true
+			}
+		}
+		for _, tid := range tids {
+			t := s.threads[tid]
+			cpu, runs := runs(tid)
+			at, ours := number[cpu]
+			switch {
+			case runs && ours && t == nil:
+				t = &thread{Thread: Thread{TID: tid}}
+				s.threads[tid] = t
+			case t == nil:
+				if kept {
+					errs = append(errs, s.free(tid))
+				}
+				continue
+			}
+			t.Realm, t.Slot, t.listed = realm, slot, true
+			t.busy /= 2
+			if runs {
+				t.busy += 0.5
+				if ours && !t.kept {
+					t.CPU = at
+				}
+			}
+		}
+	}))
+	return errors.Join(append(errs, s.place())...)
+}
+
+// place decides where busy threads run, and lets the others go.
+func (s *Spreader) place() error {
+	var list []Thread
+	realms := make(map[string]bool)
+	for tid, t := range s.threads {
+		t.placed = t.busy >= busy || t.placed && t.busy >= calm
+		switch {
+		case !t.listed || !t.kept && t.busy < 0.1:
+			delete(s.threads, tid)
+		case t.placed:
+			list = append(list, t.Thread)
+			realms[t.Realm] = true
+		}
+	}
+	if len(realms) > 1 {
+		for _, m := range Plan(list, len(s.cpus), most) {
+			s.threads[m.TID].CPU = m.To
+			s.threads[m.TID].kept = false // elsewhere
+		}
+	}
+	var errs []error
+	for tid, t := range s.threads {
+		switch keep := t.placed && len(realms) > 1; {
+		case keep && !t.kept:
+			var one unix.CPUSet
+			one.Set(s.cpus[t.CPU])
+			errs = append(errs, set(tid, one))
+			t.kept = true
+		case !keep && t.kept:
+			errs = append(errs, s.free(tid))
+			t.kept = false
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// free lets a thread go everywhere, where it may not.
+func (s *Spreader) free(tid int) error {
+	var now unix.CPUSet
+	if err := unix.SchedGetaffinity(tid, &now); err != nil || now == s.all {
+		return nil // it has ended, or nothing is to be done
+	}
+	return set(tid, s.all)
+}
+
+// set puts a thread on CPUs; one that has ended is fine.
+func set(tid int, cpus unix.CPUSet) error {
+	if err := unix.SchedSetaffinity(tid, &cpus); err != nil && err != unix.ESRCH {
+		return fmt.Errorf("spread: placing thread %d: %w", tid, err)
+	}
+	return nil
+}
+
+// runs reports whether a thread runs or waits for a CPU, and on which.
+func runs(tid int) (cpu int, ok bool) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(tid) + "/stat")
+	if err != nil {
+		return 0, false
+	}
+	// The name is in parentheses and may hold anything; the state follows, and the
+	// CPU is field 39 of all.
+	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	if len(f) < 37 || f[0] != "R" {
+		return 0, false
+	}
+	cpu, err = strconv.Atoi(f[36])
+	return cpu, err == nil
+}
