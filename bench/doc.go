@@ -14,6 +14,14 @@
 // that begins changes from round to round. A ratio between two links comes with
 // an interval over the pairs of rounds (stats.go).
 //
+// # Shares of the CPU
+//
+// [Fair] and [LC] load the machine with procs and read from outside, from the
+// procs' cgroups, what each of them got over time (course.go). A busy machine
+// disturbs both: what others use is not there to be shared.
+//
+// # Two nodes
+//
 // The benches of two nodes start these themselves (nodes.go): two sigmads in two
 // network namespaces that a veth pair joins. What they are compared with runs in
 // the same namespaces.
@@ -74,6 +82,8 @@ var Benches = map[string]func(context.Context, Cluster, Options) (Result, error)
 	"dial":  Dial,
 	"net":   Net,
 	"name":  Name,
+	"fair":  Fair,
+	"lc":    LC,
 }
 
 // Names are the benches in order.

@@ -17,7 +17,7 @@ func (r Result) Plot(w io.Writer) error {
 		c.Title += " (Figure 7 of the paper, and connections on one node)"
 		c.Panels = append(r.figure7().panels(), r.nearPanels()...)
 	default:
-		c.Panels = r.panels()
+		c.Panels = append(r.coursePanels(), r.panels()...)
 	}
 	for _, x := range r.all() {
 		if len(x.Spread) == 2 {

@@ -55,11 +55,15 @@ func reservedMCPU() int64 { return min(1000, int64(cores())*450) }
 // startProc starts benchproc and returns it once it said Started, with its pid
 // while it runs and where this client may see that.
 func startProc(ctx context.Context, c Cluster, program string, args ...string) (api.ProcInfo, error) {
+	return startReserved(ctx, c, program, reservedMCPU(), goEnv, args...)
+}
+
+func startReserved(ctx context.Context, c Cluster, program string, mcpu int64, env []string, args ...string) (api.ProcInfo, error) {
 	// Not given up in the middle: it would run on without anybody who knows its id.
 	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), spawnTime)
 	defer cancel()
 	id, err := c.Spawn(sctx, &api.ProcDesc{
-		Program: program, Name: "bench", Args: args, Env: goEnv, Memory: 64 << 20, Class: api.LC, MCPU: reservedMCPU(),
+		Program: program, Name: "bench", Args: args, Env: env, Memory: 64 << 20, Class: api.LC, MCPU: mcpu,
 	})
 	if err != nil {
 		return api.ProcInfo{}, err

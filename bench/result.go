@@ -20,6 +20,7 @@ type Result struct {
 	P50          float64   `json:"p50,omitempty"`
 	P90          float64   `json:"p90,omitempty"`
 	P99          float64   `json:"p99,omitempty"`
+	P999         float64   `json:"p999,omitempty"`
 	Against      string    `json:"against,omitempty"`
 	AgainstValue float64   `json:"against_value,omitempty"`
 	Ratio        float64   `json:"ratio,omitempty"`  // value / against_value
@@ -33,6 +34,7 @@ type Result struct {
 	Steps   map[string]float64 `json:"steps,omitempty"`
 	Checks  []Check            `json:"checks,omitempty"`
 	Machine *Machine           `json:"machine,omitempty"`
+	Courses []Course           `json:"courses,omitempty"`
 	Rows    []Result           `json:"rows,omitempty"`
 }
 
@@ -103,6 +105,9 @@ func (r Result) Table(w io.Writer) error {
 		}
 		if x.RoundTrips != 0 {
 			fmt.Fprintf(w, "%s: %.2f round trips beyond %s\n", x.label(), x.RoundTrips, x.Against)
+		}
+		if x.P999 != 0 {
+			fmt.Fprintf(w, "%s: 99.9 %% within %s %s\n", x.label(), num(x.P999), x.Unit)
 		}
 		if x.Note != "" {
 			fmt.Fprintf(w, "%s: %s\n", x.label(), x.Note)

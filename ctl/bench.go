@@ -43,11 +43,15 @@ func (a *app) bench() *cobra.Command {
   net    64 bytes there and back and 1 MB writes: on one node against a socketpair
          and TCP, between two nodes against TCP, a VXLAN and docker's bridge
   name   files of the realm: reads, writes, a directory of 100,000, watches, against
-         raw puts and gets of etcd`,
+         raw puts and gets of etcd
+  fair   four realms of best-effort procs that come and go: how equal their shares of
+         the CPU are, how soon, and whether any is left unused
+  lc     a latency-critical server's latency beside best-effort procs that use up the
+         machine, against the same alone`,
 		Example: "  sigmactl bench start -o json\n  sigmactl bench net --plot net.svg",
 	}
-	c.Flags().IntVarP(&o.N, "count", "n", 0, "how many starts, dials, rounds of net (default: the bench's own)")
-	c.Flags().Float64Var(&o.Seconds, "seconds", 0, "length of a measured run of rate (default: the bench's own)")
+	c.Flags().IntVarP(&o.N, "count", "n", 0, "how many starts, dials, rounds of net, pairs of lc (default: the bench's own)")
+	c.Flags().Float64Var(&o.Seconds, "seconds", 0, "length of a measured run of rate, of a phase of fair, of each half of a run of lc (default: the bench's own)")
 	c.Flags().StringVar(&plot, "plot", "", "also draw it, as an SVG file")
 	c.PreRunE = func(_ *cobra.Command, args []string) error {
 		switch {

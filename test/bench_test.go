@@ -38,6 +38,11 @@ type figure struct {
 		Kernel, Cgroup string
 		Layers         []string
 	}
+	Courses []struct {
+		Panel, Name string
+		X           []float64 `json:"x_s"`
+		Y           []float64
+	}
 	Rows []figure
 }
 
@@ -240,5 +245,78 @@ func TestBenchInterrupted(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Four realms come and go. What a busy machine lets them have is not looked at,
+// but what each figure is made of.
+func TestBenchFair(t *testing.T) {
+	n := StartNode(t)
+	svg := filepath.Join(t.TempDir(), "fair.svg")
+	f := n.figures("fair", "--seconds", "3", "--plot", svg)
+	if f.Row != "distance" || f.Value < 0 || f.Unit == "" {
+		t.Errorf("the headline is %+v", f)
+	}
+	f.has(t, "settle", "", false)
+	if u := f.has(t, "utilization", "", false); u.AgainstValue <= 0 || u.Ratio <= 0 || u.Against != "one realm alone" {
+		t.Errorf("utilization is %+v", u)
+	}
+	if len(f.Checks) != 3 {
+		t.Errorf("checks %+v; want shares, soon, nothing idle", f.Checks)
+	}
+	if len(f.Courses) != 4 {
+		t.Fatalf("%d courses; want one for each realm", len(f.Courses))
+	}
+	for i, c := range f.Courses {
+		if len(c.X) != len(c.Y) || len(c.X) < 20 {
+			t.Errorf("course %d has %d and %d figures", i, len(c.X), len(c.Y))
+			continue
+		}
+		// The first comes at 0 and goes at 12 s, the last comes at 9 s and stays.
+		for k, x := range c.X {
+			begin, end := float64(3*i), float64(3*(i+4))
+			if (x < begin-0.5 || x > end+3) && c.Y[k] > 0.3 {
+				t.Errorf("realm %d used %.2f cores at %.2f s, when it had no work", i+1, c.Y[k], x)
+			}
+		}
+	}
+	drawn(t, svg, "realm 1", "realm 4", "Figure 10")
+	if out, _, _ := n.Ctl("realm", "ls"); strings.Contains(out, "bench-fair") {
+		t.Errorf("realms of the bench are left:\n%s", out)
+	}
+	if out, _, _ := n.Ctl("ps"); strings.Count(out, "\n") > 1 {
+		t.Errorf("procs of the bench still run:\n%s", out)
+	}
+	if _, e, code := n.Ctl("bench", "fair", "--seconds", "1"); code == 0 || !strings.Contains(e, "--seconds") {
+		t.Errorf("a second is too short for it: %d %q", code, e)
+	}
+}
+
+// A reserved server and its reserved client, with and without best-effort procs.
+func TestBenchLC(t *testing.T) {
+	n := StartNode(t)
+	svg := filepath.Join(t.TempDir(), "lc.svg")
+	f := n.figures("lc", "-n", "2", "--seconds", "1", "--plot", svg)
+	if f.Row != "ratio" || f.Value <= 0 || f.N != 2 {
+		t.Errorf("the headline is %+v", f)
+	}
+	for _, row := range []string{"all", "steady", "bursts"} {
+		beside, alone := f.has(t, row, "p99", false), f.has(t, row+", alone", "p99", false)
+		if beside.P99 < 0.3 || alone.P99 < 0.3 || beside.P50 > beside.P99 || beside.Against != alone.Row {
+			t.Errorf("%s: %+v, alone %+v; a request alone is 0.4 ms of work", row, beside, alone)
+		}
+		if beside.N != alone.N || row == "steady" && beside.N < 2*500 {
+			t.Errorf("%s: %d requests, %d alone; the schedule is the same", row, beside.N, alone.N)
+		}
+	}
+	if l := f.has(t, "left-over", "", false); l.Value <= 0 || l.Value > 1.05 {
+		t.Errorf("best-effort procs had %v of what was left", l.Value)
+	}
+	if len(f.Checks) != 2 {
+		t.Errorf("checks %+v; want latency and left-over", f.Checks)
+	}
+	drawn(t, svg, "alone", "beside best-effort procs", "Figure 11")
+	if out, _, _ := n.Ctl("ps"); strings.Count(out, "\n") > 1 {
+		t.Errorf("procs of the bench still run:\n%s", out)
 	}
 }

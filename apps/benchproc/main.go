@@ -8,6 +8,9 @@
 //	benchproc rate R SECONDS PROGRAM  starts at R a second, open loop
 //	benchproc net serve               listens on an endpoint
 //	benchproc net run EP PLAN         dials it and measures the connection
+//	benchproc burn                    uses all of a core until it is killed
+//	benchproc lc serve US             serves requests, each US µs of work
+//	benchproc lc run EP LOAD          sends them on a schedule, open loop (latency.go)
 //
 // As a plain process, the other side of the ratios, with the same client and
 // server (exchange.go):
@@ -43,9 +46,15 @@ func main() {
 	}
 	var result any
 	var err error
-	if len(args) > 0 && args[0] == "net" {
+	switch {
+	case len(args) > 0 && args[0] == "net":
 		result, err = endpoints(ctx, args[1:])
-	} else {
+	case len(args) > 0 && args[0] == "lc":
+		result, err = latency(ctx, args[1:])
+	case len(args) == 1 && args[0] == "burn":
+		sigma.Started(ctx)
+		burn()
+	default:
 		sigma.Started(ctx)
 		result, err = spawning(ctx, args)
 	}

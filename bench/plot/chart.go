@@ -1,11 +1,11 @@
-// Package plot draws bar charts as SVG: enough for the figures of a bench, and
-// nothing that can make them look better than they are.
+// Package plot draws bar charts and courses over time as SVG: enough for the
+// figures of a bench, and nothing that can make them look better than they are.
 //
-// A [Chart] is a few panels, each with bars of one unit. Every axis begins at
-// zero and is linear; every bar has its value beside it, as a number; a whisker
+// A [Chart] is a few panels, each with bars or lines of one unit. Every axis begins
+// at zero and is linear; every bar has its value beside it, as a number; a whisker
 // shows the least and the greatest of the rounds behind it, where these are
 // known. A note under the panels says where and when it was measured. Values
-// that no bar can show (negative, infinite, not a number) are an error.
+// that no bar or line can show (negative, infinite, not a number) are an error.
 package plot
 
 import (
@@ -20,11 +20,13 @@ type Chart struct {
 	Notes  []string // lines under the panels
 }
 
-// Panel is a group of bars on one axis.
+// Panel is a group of bars on one axis, or of lines over one time.
 type Panel struct {
 	Title string
 	Unit  string
 	Bars  []Bar
+	Lines []Line // where there are no bars
+	XUnit string // of the lines
 }
 
 // Bar is one value and, where High is not zero, the range of its rounds.
@@ -44,17 +46,35 @@ func (c Chart) check() error {
 				}
 			}
 		}
+		for _, l := range p.Lines {
+			for _, q := range l.Points {
+				for _, v := range []float64{q.X, q.Y} {
+					if v < 0 || math.IsInf(v, 0) || math.IsNaN(v) {
+						return fmt.Errorf("plot: %s, %s: a line cannot go through %v", p.Title, l.Label, v)
+					}
+				}
+			}
+		}
 	}
 	return nil
 }
 
-// top is the end of the axis: the least number above all that is shown whose
-// quarters are round.
+// top is the end of the axis.
 func (p Panel) top() float64 {
 	var v float64
 	for _, b := range p.Bars {
 		v = max(v, b.Value, b.High)
 	}
+	for _, l := range p.Lines {
+		for _, q := range l.Points {
+			v = max(v, q.Y)
+		}
+	}
+	return round(v)
+}
+
+// round is the least number from v on whose quarters are round.
+func round(v float64) float64 {
 	if v == 0 {
 		return 1
 	}

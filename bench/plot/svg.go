@@ -46,6 +46,11 @@ func (c Chart) Write(w io.Writer) error {
 		}
 	}
 	wide := label + barRoom + valueRoom
+	for _, p := range c.Panels {
+		for _, l := range p.Lines {
+			wide = max(wide, label+barRoom+34+noteWide*float64(utf8.RuneCountInString(l.Label)))
+		}
+	}
 	var body bytes.Buffer
 	y := float64(margin + titleLine)
 	for i := 0; i < len(c.Panels); i += columns {
@@ -83,6 +88,9 @@ func (c Chart) Write(w io.Writer) error {
 
 // draw puts a panel at x, y and returns how high it is.
 func (p Panel) draw(w *bytes.Buffer, x, y, label float64) float64 {
+	if len(p.Lines) > 0 {
+		return p.drawLines(w, x, y, label)
+	}
 	top := p.top()
 	x0, bottom := x+label, y+panelHead+float64(len(p.Bars))*barLine
 	at := func(v float64) float64 { return x0 + v/top*barRoom }
