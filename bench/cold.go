@@ -6,12 +6,14 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
 
 	"sigmaos/api"
 	"sigmaos/bench/lab"
+	"sigmaos/sigma"
 )
 
 const coldRounds = 15
@@ -20,23 +22,70 @@ const coldRounds = 15
 const coldState = "page cache and disk cache of the node: without the program; its name: not asked before; the realm's slots: warm; the link between the nodes: warm"
 
 // coldRow is a program to start cold: that of the build, with so many bytes
-// behind its end that nobody touches.
+// behind its end that nobody touches; and where it is.
 type coldRow struct {
 	name, program string
 	size          int64
+	put           func(t *twoNodes, ctx context.Context, path string) (program string, err error)
+	against       string // row; "" is the first
 }
 
 // coldRows begin with the headline.
 var coldRows = []coldRow{
-	{"peer", "hello-raw", 0},
-	{"peer-glibc", "hello-c", 0},
-	{"peer-1MB", "hello-raw", 1 << 20},
-	{"peer-10MB", "hello-raw", 10 << 20},
-	{"peer-100MB", "hello-raw", 100 << 20},
+	{"peer", "hello-raw", 0, (*twoNodes).putPeer, ""},
+	{"peer-glibc", "hello-c", 0, (*twoNodes).putPeer, ""},
+	{"peer-1MB", "hello-raw", 1 << 20, (*twoNodes).putPeer, ""},
+	{"peer-10MB", "hello-raw", 10 << 20, (*twoNodes).putPeer, ""},
+	{"peer-100MB", "hello-raw", 100 << 20, (*twoNodes).putPeer, "peer-1MB"},
+	{"store", "hello-raw", 0, (*twoNodes).putStore, "peer"},
+	{"store-10MB", "hello-raw", 10 << 20, (*twoNodes).putStore, "peer-10MB"},
+	{"store-100MB", "hello-raw", 100 << 20, (*twoNodes).putStore, "peer-100MB"},
 }
 
-// Cold measures the first start of programs that only another node has: from
-// the Spawn call of a tool to the first line of main. Each start is of a program
+// putPeer has node a have the program.
+func (t *twoNodes) putPeer(ctx context.Context, path string) (string, error) {
+	p, err := t.node[0].Upload(ctx, path)
+	return p.Digest, err
+}
+
+// storeBucket is where the rows of the store put their programs: in the object
+// store that a fresh cluster brings, on node a; no node has had them.
+const storeBucket = "/s3/~any/bench"
+
+func (t *twoNodes) putStore(ctx context.Context, path string) (string, error) {
+	nc, ok := t.node[0].Cluster.(interface{ Names() *sigma.Names })
+	if !ok {
+		return "", api.E(api.Unsupported, "bench", "cold", "this client has no names")
+	}
+	n := nc.Names()
+	err := wait(ctx, func() error {
+		if err := n.Mkdir(ctx, storeBucket, 0o775); api.KindOf(err) != api.Exists {
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	program := fmt.Sprintf("%s/program-%d", storeBucket, now())
+	from, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer from.Close()
+	f, err := n.Create(ctx, program)
+	if err != nil {
+		return "", err
+	}
+	if _, err := io.Copy(f, from); err != nil {
+		f.Abandon()
+		return "", err
+	}
+	return program, f.Close()
+}
+
+// Cold measures the first start of programs that only another node has, or only
+// the object store: from the Spawn call of a tool to the first line of main. Each start is of a program
 // of its own: the bytes behind the end of the file differ.
 func Cold(ctx context.Context, _ Cluster, o Options) (r Result, err error) {
 	n := o.N
@@ -53,6 +102,7 @@ func Cold(ctx context.Context, _ Cluster, o Options) (r Result, err error) {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, t.close()) }()
+	rows := make(map[string]float64)
 	for i, row := range coldRows {
 		fmt.Fprintf(o.Log, "%s\n", row.name)
 		rounds := n
@@ -68,33 +118,36 @@ func Cold(ctx context.Context, _ Cluster, o Options) (r Result, err error) {
 			if err != nil {
 				return r, err
 			}
-			r = x
+			r, rows[row.name] = x, x.Value
 			r.Against, r.AgainstValue = "bare", median(bare) // vfork and exec of the same file, on this machine's disk
 			r.Ratio = r.Value / r.AgainstValue
 			continue
 		}
-		x.Against, x.AgainstValue, x.Ratio = r.Row, r.Value, x.Value/r.Value
-		r.Rows = append(r.Rows, x)
+		x.Against, x.AgainstValue = r.Row, r.Value
+		if row.against != "" {
+			x.Against, x.AgainstValue = row.against, rows[row.against]
+		}
+		x.Ratio = x.Value / x.AgainstValue
+		r.Rows, rows[row.name] = append(r.Rows, x), x.Value
 	}
-	r.Rows = append(r.Rows, Result{Bench: "cold", Row: "store", Note: "not measured: binfs has no object store among its sources yet"})
 	return r, nil
 }
 
-// cold measures one row: uploads to node a, starts on node b.
+// cold measures one row: puts programs where they shall be, starts them on node b.
 func (t *twoNodes) cold(ctx context.Context, o Options, row coldRow, n int) (Result, error) {
 	r := Result{Bench: "cold", Row: row.name, Unit: "ms"}
 	text, err := os.ReadFile(filepath.Join(o.Programs, row.program))
 	if err != nil {
 		return r, api.E(api.NotFound, "bench", row.program, "this program is not built; it needs a C compiler: apt-get install gcc libc6-dev, then make")
 	}
-	if _, err := t.coldStart(ctx, text, row.size, nil); err != nil { // makes the slots
+	if _, err := t.coldStart(ctx, row, text, nil); err != nil { // makes the slots
 		return r, err
 	}
 	var ms []float64
 	var fetched, requests, network []float64
 	for range n {
 		var w api.Why
-		v, err := t.coldStart(ctx, text, row.size, &w)
+		v, err := t.coldStart(ctx, row, text, &w)
 		if err != nil {
 			return r, err
 		}
@@ -111,23 +164,23 @@ func (t *twoNodes) cold(ctx context.Context, o Options, row coldRow, n int) (Res
 	return r, nil
 }
 
-// coldStart uploads a program that nobody has had to node a and runs it on b,
-// ms.
-func (t *twoNodes) coldStart(ctx context.Context, text []byte, size int64, w *api.Why) (float64, error) {
+// coldStart puts a program that nobody has had where the row wants it, and runs it
+// on b, ms.
+func (t *twoNodes) coldStart(ctx context.Context, row coldRow, text []byte, w *api.Why) (float64, error) {
 	path := filepath.Join(t.dir, "program")
-	more := make([]byte, max(size-int64(len(text)), 16))
+	more := make([]byte, max(row.size-int64(len(text)), 16))
 	rand.Read(more)
 	if err := os.WriteFile(path, append(bytes.Clone(text), more...), 0o700); err != nil {
 		return 0, err
 	}
-	p, err := t.node[0].Upload(ctx, path)
+	program, err := row.put(t, ctx, path)
 	if err != nil {
 		return 0, err
 	}
-	time.Sleep(20 * time.Millisecond) // what the upload left to do
+	time.Sleep(20 * time.Millisecond) // what that left to do
 	b := t.node[1]
 	begin := now()
-	_, id, st, err := b.Run(ctx, &api.ProcDesc{Program: p.Digest, Args: []string{"-q"}, Memory: 64 << 20})
+	_, id, st, err := b.Run(ctx, &api.ProcDesc{Program: program, Args: []string{"-q"}, Memory: 64 << 20})
 	if err != nil {
 		return 0, err
 	}

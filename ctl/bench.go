@@ -36,8 +36,8 @@ func (a *app) bench() *cobra.Command {
 		Long: `Measure, against something measured in the same run:
 
   start  from Spawn to the first line of main, against vfork and exec
-  cold   the first start of a program that only another node has; starts two
-         nodes itself
+  cold   the first start of a program that only another node has, or only the
+         object store; starts two nodes itself
   rate   how many starts a second, against fork, exec and wait
   dial   from Dial to a usable connection, against connect; starts two nodes itself
   net    64 bytes there and back and 1 MB writes: on one node against a socketpair

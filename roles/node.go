@@ -76,6 +76,9 @@ func startNode(ctx context.Context, s *System) (_ func(context.Context) error, e
 	}
 	s.store.Store(store)
 	away := newElsewhere(s)
+	undo.add(away.stores.ways.close)
+	undo.add(away.stores.close)
+	s.stores.Store(away.stores)
 	m, err := startMount(ctx, s, away.chain)
 	if err != nil {
 		return nil, err
@@ -113,7 +116,7 @@ func startNode(ctx context.Context, s *System) (_ func(context.Context) error, e
 		Info: s.Info, NodeNum: s.nodeNum, Boot: s.boot, Pool: pool, Cgroups: tree, Logs: out, Store: store, Realms: s.Realms,
 		Capacity: node.New(s.Config.MCPU, s.Config.Memory), Queue: be.New(maxQueued), Logger: log,
 		Event: s.event, Endpoints: s.Proxy, Methods: s.methods(), DropNames: s.dropNames, ListEndpoints: s.listEndpoints,
-		FindProgram: away.find, PathProgram: (&published{s: s}).program, ColdStart: m.cold,
+		FindProgram: away.find, PathProgram: (&published{s: s, stores: away.stores, chain: away.chain}).program, ColdStart: m.cold,
 	})
 	if err != nil {
 		return nil, err

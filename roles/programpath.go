@@ -11,7 +11,6 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/naming/ninep"
-	"sigmaos/naming/resolve"
 	"sigmaos/naming/tree"
 	"sigmaos/runtime/binfs"
 )
@@ -22,11 +21,15 @@ const pathTime = 15 * time.Second
 // maxFromPath is the largest program that is taken from a path.
 const maxFromPath = 2 << 30
 
-// published takes programs from paths of the realms' name spaces (/ux, /s3, the
-// root) into this node's store, where they are pinned by their digest. What a
-// path meant once it means until the file there has another version.
+// published knows programs at paths of the realms' name spaces (/ux, /s3, the
+// root), pinned by their digest. What a path meant once it means until the file
+// there has another version. Where the store keeps the digest tree beside a
+// program, its bytes stay there until a start touches them; others are taken into
+// this node's store.
 type published struct {
-	s *System
+	s      *System
+	stores *inStores
+	chain  *binfs.Chain
 
 	mu    sync.Mutex
 	known map[publishedKey]api.Program
@@ -45,55 +48,43 @@ func keyOf(realm, path string, a tree.Attr) publishedKey {
 	return publishedKey{realm, path, a.ID, a.Version, a.Size, a.Modified.UnixNano()}
 }
 
-// program reads the program at a path as c may, once for each version of it.
+// program finds the program at a path as c may read it, once for each version.
 func (p *published) program(c api.Caller, path string) (prog api.Program, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), pathTime)
 	defer cancel()
-	r, end := p.s.resolver(ctx, c, nil)
-	defer end()
-	err = r.Do(ctx, path, func(ctx context.Context, ps *pathServer, names []string) (*resolve.Stop, error) {
-		h, w, err := ps.Root.Open(ctx, tree.OpenMode{Read: true}, names...)
-		switch {
-		case err != nil:
-			return nil, err
-		case h == nil:
-			return &resolve.Stop{Names: w.Names, Link: w.Attr}, nil
+	f, err := p.stores.ways.open(ctx, c, path)
+	if err != nil {
+		return prog, err
+	}
+	defer func() {
+		if f != nil {
+			f.close()
 		}
-		defer h.Close()
-		prog, err = p.take(ctx, c.Realm, path, h)
-		return nil, err
-	})
-	return prog, err
-}
-
-// take stores what h has, unless that was done before.
-func (p *published) take(ctx context.Context, realm, path string, h *ninep.Handle) (api.Program, error) {
-	none := api.Program{}
-	a, err := h.Attr(ctx)
-	if err != nil {
-		return none, err
+	}()
+	if f.attr.Mode&tree.ModeType != tree.ModeFile || f.attr.Size <= 0 || f.attr.Size > maxFromPath {
+		return prog, api.E(api.Invalid, "spawn", path, "no program: want a file of 1 to %d bytes, not of %d", int64(maxFromPath), f.attr.Size)
 	}
-	if a.Mode&tree.ModeType != tree.ModeFile || a.Size <= 0 || a.Size > maxFromPath {
-		return none, api.E(api.Invalid, "spawn", path, "no program: want a file of 1 to %d bytes, not of %d", int64(maxFromPath), a.Size)
-	}
-	st, key := p.s.store.Load(), keyOf(realm, path, a)
+	key := keyOf(c.Realm, path, f.attr)
 	p.mu.Lock()
-	prog, ok := p.known[key]
+	known, ok := p.known[key]
 	p.mu.Unlock()
-	if ok && st.Has(realm, binfs.Digest(prog.Digest)) {
-		return prog, nil
+	if d := binfs.Digest(known.Digest); ok && (p.s.store.Load().Has(c.Realm, d) || p.stores.at(c.Realm, d) != nil) {
+		return known, nil
 	}
-	if err := binfs.CheckELF(handleReader{ctx, h}, a.Size, goruntime.GOARCH); err != nil {
-		return none, api.E(api.Invalid, "spawn", path, "%v", err)
+	o, kept, err := beside(ctx, f, path)
+	switch {
+	case err != nil:
+		return prog, err
+	case kept:
+		if prog, err = p.leave(ctx, c, key, o, f); err == nil {
+			f = nil // it is the origin's
+		}
+	default:
+		prog, err = p.take(ctx, key, f.h)
 	}
-	d, err := st.Put(realm, io.NewSectionReader(handleReader{ctx, h}, 0, a.Size), "", maxFromPath)
 	if err != nil {
-		return none, api.E(api.Unavailable, "spawn", path, "%v", err)
+		return prog, err
 	}
-	if now, err := h.Attr(ctx); err != nil || keyOf(realm, path, now) != key {
-		return none, api.E(api.Busy, "spawn", path, "the file changed while it was read; spawn again")
-	}
-	prog = api.Program{Name: gopath.Base(path), Digest: string(d), Size: a.Size}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.known == nil || len(p.known) >= maxNames {
@@ -101,6 +92,36 @@ func (p *published) take(ctx context.Context, realm, path string, h *ninep.Handl
 	}
 	p.known[key] = prog
 	return prog, nil
+}
+
+// leave remembers where a program is whose tree was kept beside it, and takes f
+// over unless it fails.
+func (p *published) leave(ctx context.Context, c api.Caller, key publishedKey, o binfs.Opening, f *openFile) (prog api.Program, err error) {
+	d, size, err := o.Digest()
+	if err != nil || size != key.size {
+		return prog, api.E(api.Unavailable, "spawn", key.path, "what the store keeps beside the program is not about it; put the program anew")
+	}
+	if err := binfs.CheckELF(openingReader{o, handleReader{ctx, f.h}}, size, goruntime.GOARCH); err != nil {
+		return prog, api.E(api.Invalid, "spawn", key.path, "%v", err)
+	}
+	p.stores.add(key.realm, d, &storeOrigin{ways: p.stores.ways, c: c, path: key.path, key: key, opening: o}, f)
+	p.chain.Favour(key.realm, d, key.path)
+	return api.Program{Name: gopath.Base(key.path), Digest: string(d), Size: size}, nil
+}
+
+// take reads all of a program into this node's store.
+func (p *published) take(ctx context.Context, key publishedKey, h *ninep.Handle) (prog api.Program, err error) {
+	if err := binfs.CheckELF(handleReader{ctx, h}, key.size, goruntime.GOARCH); err != nil {
+		return prog, api.E(api.Invalid, "spawn", key.path, "%v", err)
+	}
+	d, err := p.s.store.Load().Put(key.realm, io.NewSectionReader(handleReader{ctx, h}, 0, key.size), "", maxFromPath)
+	if err != nil {
+		return prog, api.E(api.Unavailable, "spawn", key.path, "%v", err)
+	}
+	if now, err := h.Attr(ctx); err != nil || keyOf(key.realm, key.path, now) != key {
+		return prog, api.E(api.Busy, "spawn", key.path, "the file changed while it was read; spawn again")
+	}
+	return api.Program{Name: gopath.Base(key.path), Digest: string(d), Size: key.size}, nil
 }
 
 // handleReader is a Handle as io.ReaderAt. A file that ends too early is an

@@ -35,10 +35,11 @@ const (
 )
 
 // elsewhere finds programs that this node does not have: names by asking all
-// nodes, bytes by asking one after the other.
+// nodes, bytes by asking one after the other, and the realm's store.
 type elsewhere struct {
-	s     *System
-	chain *binfs.Chain
+	s      *System
+	chain  *binfs.Chain
+	stores *inStores
 
 	mu    sync.Mutex
 	names map[programName]foundProgram
@@ -50,20 +51,22 @@ type foundProgram struct {
 }
 
 func newElsewhere(s *System) *elsewhere {
-	e := &elsewhere{s: s, names: make(map[programName]foundProgram)}
+	e := &elsewhere{s: s, stores: &inStores{ways: newWays(s)}, names: make(map[programName]foundProgram)}
 	e.chain = binfs.NewChain(e.origins)
 	return e
 }
 
-// origins are the other nodes.
-func (e *elsewhere) origins(string) (out []binfs.Origin) {
-	if e.s.Gossip == nil {
-		return nil
-	}
-	for _, m := range e.s.Gossip.Members() {
-		if m.Number != e.s.nodeNum {
-			out = append(out, peerOrigin{e.s, m.Number, m.Name})
+// origins are the other nodes, then the realm's store.
+func (e *elsewhere) origins(realm string, d binfs.Digest) (out []binfs.Origin) {
+	if e.s.Gossip != nil {
+		for _, m := range e.s.Gossip.Members() {
+			if m.Number != e.s.nodeNum {
+				out = append(out, peerOrigin{e.s, m.Number, m.Name})
+			}
 		}
+	}
+	if o := e.stores.at(realm, d); o != nil {
+		out = append(out, o)
 	}
 	return out
 }
@@ -155,7 +158,7 @@ func (s *System) servePrograms(server *rpc.Server) {
 		}
 		return json.Marshal(namedProgram{s.Config.Node, p})
 	})
-	server.Handle(methodGive, func(_ context.Context, r *rpc.Request) ([]byte, error) {
+	server.Handle(methodGive, func(ctx context.Context, r *rpc.Request) ([]byte, error) {
 		st := s.store.Load()
 		if st == nil {
 			return nil, api.E(api.Unavailable, "link", s.Config.Node, "the node is starting")
@@ -165,6 +168,11 @@ func (s *System) servePrograms(server *rpc.Server) {
 			return nil, api.E(api.Invalid, r.Method, "", "%v", err)
 		}
 		b, err := st.Give(q)
+		if i := s.stores.Load(); i != nil && errors.Is(err, fs.ErrNotExist) {
+			if o := i.at(q.Realm, binfs.Digest(q.Digest)); o != nil { // for who does not know where it is
+				return o.give(ctx, q)
+			}
+		}
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil, api.E(api.NotFound, r.Method, q.Digest, "this node does not have it")

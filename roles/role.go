@@ -83,7 +83,8 @@ type System struct {
 	counted   *countedEtcd
 	running   atomic.Pointer[schedd.Schedd] // Schedd, likewise
 	names     atomic.Pointer[named.Trees]   // Trees, for who runs before it is there
-	store     atomic.Pointer[binfs.Store]   // the programs, likewise
+	store     atomic.Pointer[binfs.Store]   // the programs, likewise …
+	stores    atomic.Pointer[inStores]      // … and those in object stores
 
 	Identity  *pki.Identity
 	Port      *port.Port     // nil: this node is alone

@@ -75,7 +75,7 @@ func startS3(ctx context.Context, s *System) (_ func(context.Context) error, err
 	}
 	o.server = s3.New(s3.Config{
 		Store: func(ctx context.Context, realm string) (s3.Store, error) { return s.storeOf(ctx, o, realm) },
-		Room:  o.room, Logger: log,
+		Room:  o.room, Beside: besideStore, Logger: log,
 		Unsent: max(32<<20, min(256<<20, s.Config.Memory/32)), // of each realm, in sigmad's memory
 	})
 	undo.add(o.server.Close)

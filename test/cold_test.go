@@ -237,3 +237,9 @@ func TestPaper33_ProgramByItsPath(t *testing.T) {
 		}
 	}
 }
+
+// storedPrograms are the programs that the node has whole.
+func (n *Node) storedPrograms() []string {
+	list, _ := filepath.Glob(filepath.Join(n.Dir, "data", "bin", "*", "s1-*.tree"))
+	return list
+}

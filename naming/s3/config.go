@@ -70,6 +70,10 @@ type Config struct {
 	// they are sent. nil: the store itself says so.
 	Room func(ctx context.Context, realm string, bytes int64) error
 
+	// Beside says, of an object's first bytes, what is to be kept beside it; nil:
+	// nothing. See [Besides].
+	Beside func(first []byte) Beside
+
 	Requests int   // of a realm at its store at once; default 64
 	Streams  int   // of a realm that read ahead; default 32
 	Handles  int   // files that a realm has open; default 4,096

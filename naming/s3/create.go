@@ -222,6 +222,7 @@ func (f *file) Put(ctx context.Context, name string, p tree.Put) (tree.Attr, err
 	if err != nil {
 		return tree.Attr{}, err
 	}
+	c.besideWhole(ctx, i.etag, p.Data)
 	return f.r.attr(c.bucket, c.key, i), nil
 }
 

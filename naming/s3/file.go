@@ -136,6 +136,9 @@ func (f *file) Walk(ctx context.Context, name string) (tree.File, error) {
 		return nil, err
 	}
 	c := f.child(name, info{})
+	if f.key == Besides { // whoever reads it will see
+		return c, nil
+	}
 	_, err := c.look(ctx, "walk")
 	if api.KindOf(err) == api.NotFound { // is the way there a directory at all?
 		if derr := f.dir(ctx, "walk"); derr != nil {
@@ -189,6 +192,9 @@ func (f *file) Remove(ctx context.Context, name string, dir bool) error {
 	})
 	f.r.changed(f.bucket, c.key)
 	f.r.lostEntry(f.bucket, key)
+	if err == nil && !dir {
+		f.r.dropBeside(f.bucket, c.key)
+	}
 	return err
 }
 
@@ -196,12 +202,17 @@ func (f *file) Remove(ctx context.Context, name string, dir bool) error {
 func (f *file) empty(ctx context.Context) error {
 	prefix, n := f.prefix(), 0
 	err := f.r.small(ctx, "remove", f.bucket, f.name(), func(ctx context.Context, c *sdk.Client, b *string) error {
-		out, err := c.ListObjectsV2(ctx, &sdk.ListObjectsV2Input{Bucket: b, Prefix: aws.String(prefix), MaxKeys: aws.Int32(2)})
+		out, err := c.ListObjectsV2(ctx, &sdk.ListObjectsV2Input{Bucket: b, Prefix: aws.String(prefix), MaxKeys: aws.Int32(2), Delimiter: aws.String("/")})
 		if err != nil {
 			return err
 		}
 		for _, o := range out.Contents {
 			if aws.ToString(o.Key) != prefix {
+				n++
+			}
+		}
+		for _, p := range out.CommonPrefixes {
+			if prefix != "" || aws.ToString(p.Prefix) != Besides+"/" {
 				n++
 			}
 		}
@@ -219,6 +230,12 @@ func (r *realm) removeBucket(ctx context.Context, name string, dir bool) error {
 	}
 	if !dir {
 		return api.E(api.IsDir, "remove", name, "it is a bucket")
+	}
+	if err := (&file{r: r, bucket: name}).empty(ctx); err != nil {
+		return err
+	}
+	if err := r.dropBesides(ctx, name); err != nil {
+		return err
 	}
 	err := r.small(ctx, "remove", name, name, func(ctx context.Context, c *sdk.Client, b *string) error {
 		_, err := c.DeleteBucket(ctx, &sdk.DeleteBucketInput{Bucket: b})

@@ -169,7 +169,7 @@ func (f *file) keys(ctx context.Context, after string, token *string, most int) 
 		add := func(key string, i info) {
 			last = max(last, key)
 			name := strings.TrimSuffix(key, "/")
-			if name > after && tree.CheckName("readdir", name) == nil {
+			if name > after && tree.CheckName("readdir", name) == nil && (prefix != "" || name != Besides) {
 				i.at = at
 				out = append(out, entry{name, i})
 			}

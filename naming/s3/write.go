@@ -67,6 +67,7 @@ type writer struct {
 	held   int64 // of the realm's budget
 	up     *upload
 	last   info // of the object, when done
+	sum    Beside
 }
 
 func newWriter(f *file, m tree.OpenMode, old *info) *writer {
@@ -181,6 +182,14 @@ func (w *writer) fill(ctx context.Context, p []byte) (int, error) {
 	if err := w.room(ctx, len(w.buf)+k); err != nil {
 		return 0, err
 	}
+	if w.size == 0 {
+		w.sum = w.f.r.s.beside(w.f, p[:k])
+	}
+	if w.sum != nil {
+		if _, err := w.sum.Write(p[:k]); err != nil {
+			w.sum = nil
+		}
+	}
 	w.buf = append(w.buf, p[:k]...)
 	w.size += int64(k)
 	close(w.moved)
@@ -278,6 +287,7 @@ func (w *writer) commit(ctx context.Context) error {
 	}
 	w.done, w.exclusive = true, false
 	w.last.size = w.size
+	w.f.keepBeside(ctx, w.last.etag, w.sum)
 	w.f.mu.Lock()
 	w.f.seen = info{}
 	w.f.mu.Unlock()

@@ -38,6 +38,7 @@ type proc struct {
 	rss      int64
 	denied   map[int]int
 	again    int     // starts that met a dead mount
+	starved  bool    // it ended for want of bytes of its program
 	evict    []*proc // to end before it can start
 
 	waitKills int // under way
@@ -60,7 +61,11 @@ func (p *proc) statusLocked(e slot.End) api.Status {
 		return api.Status{State: api.Refused, Message: "ended before exec"}
 	case e.Status.Signaled():
 		sig := e.Status.Signal()
-		return api.Status{State: api.Signal, Signal: int(sig), Message: sig.String()}
+		st := api.Status{State: api.Signal, Signal: int(sig), Message: sig.String()}
+		if p.starved {
+			st.Message += ": " + starvedText
+		}
+		return st
 	}
 	st := api.Status{State: api.Exited, Code: e.Status.ExitStatus()}
 	if r := p.reported; r != nil {
@@ -71,6 +76,8 @@ func (p *proc) statusLocked(e slot.End) api.Status {
 	}
 	return st
 }
+
+const starvedText = "its program's bytes could not be had: no node or store gave right ones in time; sigmad's log says who was asked"
 
 func refusal(e slot.End) string {
 	switch {

@@ -2,6 +2,7 @@ package schedd
 
 import (
 	"errors"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -111,8 +112,9 @@ func (s *Schedd) ended(p *proc, sl *slot.Slot, e slot.End) {
 	<-p.ctlDone
 	failpoint.Hit("ended")
 	s.cfg.Endpoints.ProcEnded(p.id)
+	starved := s.starved(p, e)
 	s.mu.Lock()
-	p.slot = nil
+	p.slot, p.starved = nil, starved
 	if e.TryAgain() && p.ending == "" && !s.closed && p.again < maxAgain {
 		p.again++
 		s.wg.Add(1)
@@ -132,6 +134,20 @@ func (s *Schedd) ended(p *proc, sl *slot.Slot, e slot.End) {
 	s.finish(p, st)
 	s.cfg.Pool.Put(sl)
 	s.dispatch()
+}
+
+// starved says whether a proc ended for want of bytes of its program: the kernel
+// gives a signal for a page that cannot be read, also in the middle of an exec.
+func (s *Schedd) starved(p *proc, e slot.End) bool {
+	sig := e.Status.Signal()
+	if e.Stage != 0 || !e.Status.Signaled() || sig != syscall.SIGBUS && sig != syscall.SIGSEGV || s.cfg.ColdStart == nil {
+		return false
+	}
+	s.mu.Lock()
+	began := p.stamps.Slot
+	s.mu.Unlock()
+	c := s.cfg.ColdStart(p.realm.rec.ID, p.prog.Digest)
+	return c != nil && c.Failed >= began
 }
 
 // finish makes p's status final, once.

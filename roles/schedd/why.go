@@ -119,6 +119,8 @@ func explain(w api.Why) (reason string, advice []string) {
 		case api.Signal:
 			if p.Status.Signal == 31 {
 				say("it used a foreign system-call convention (32 bit or x32); build it for %s", goruntime.GOARCH)
+			} else if strings.Contains(p.Status.Message, starvedText) {
+				say("see that the nodes and the store that have the program answer, and run it again")
 			} else {
 				say("a crash in the program itself; its last lines may say where")
 			}

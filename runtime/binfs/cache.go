@@ -57,6 +57,9 @@ type Cold struct {
 	Chunks   int64  `json:"chunks"`
 	Bytes    int64  `json:"bytes"`
 	Requests int64  `json:"requests"`
+	Failed   int64  `json:"failed"` // CLOCK_MONOTONIC, ns: when a chunk could not be had last; 0: never
+
+	asked int64 // likewise: when that was found out
 }
 
 func newCache(s *Store, r remote, quota int64, log *slog.Logger) *cache {
@@ -126,7 +129,28 @@ func (c *cache) Chunk(ctx context.Context, realm string, d Digest, t Tree, i int
 	if err == nil || c.remote == nil {
 		return b, err
 	}
+	if c.failing(realm, d) {
+		return nil, errFailed
+	}
 	return c.begin(realm, d, t, []uint32{uint32(i)})[0].wait(ctx)
+}
+
+// failTime is how long a program's chunks are not asked for when all that could
+// be asked failed: the kernel reads again what it could not read, in smaller
+// pieces, and who waits for a dead store should not wait for it several times.
+const failTime = time.Second
+
+var errFailed = errors.New("binfs: none of a program's sources gave right bytes a moment ago")
+
+func (c *cache) failing(realm string, d Digest) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x, now := c.cold[nodeKey{realm, string(d)}], monotonic()
+	if x == nil || x.asked == 0 || now-x.asked > int64(failTime) {
+		return false
+	}
+	x.Failed = now
+	return true
 }
 
 // ahead is a Source that wants to know what will be read next.
@@ -200,17 +224,20 @@ func (c *cache) fetch(realm string, d Digest, t Tree, list []uint32, own []*flig
 		parts, err = t.Split(list, data)
 	}
 	took := time.Since(begin)
+	c.note(realm, d, func(x *Cold) {
+		if err != nil {
+			x.Failed = monotonic()
+			x.asked = x.Failed
+			return
+		}
+		x.From, x.Took, x.Requests = from, x.Took+int64(took), x.Requests+1
+		x.add(parts)
+	})
 	for n, f := range own {
 		if f.err = err; err == nil {
 			f.data = parts[n]
 		}
 		close(f.done)
-	}
-	if err == nil {
-		c.note(realm, d, func(x *Cold) {
-			x.From, x.Took, x.Requests = from, x.Took+int64(took), x.Requests+1
-			x.add(parts)
-		})
 	}
 	c.keepAll(realm, d, list, parts)
 }

@@ -37,7 +37,7 @@ const (
 // of the next. A realm has a few requests under way and no more, so that a dead
 // store of one holds up nobody else.
 type Chain struct {
-	origins func(realm string) []Origin
+	origins func(realm string, d Digest) []Origin
 
 	mu       sync.Mutex
 	favoured map[nodeKey]string // who had it last
@@ -51,8 +51,8 @@ type places struct {
 	users int
 }
 
-// NewChain asks what origins returns for a realm, in that order.
-func NewChain(origins func(realm string) []Origin) *Chain {
+// NewChain asks what origins returns for a realm's program, in that order.
+func NewChain(origins func(realm string, d Digest) []Origin) *Chain {
 	return &Chain{origins: origins, favoured: make(map[nodeKey]string), trees: make(map[nodeKey]Tree), places: make(map[string]*places)}
 }
 
@@ -147,7 +147,7 @@ func (c *Chain) each(ctx context.Context, realm string, d Digest, fn func(contex
 
 // order puts the one that had the program last in front.
 func (c *Chain) order(realm string, d Digest) []Origin {
-	list := slices.Clone(c.origins(realm))
+	list := slices.Clone(c.origins(realm, d))
 	c.mu.Lock()
 	name := c.favoured[nodeKey{realm, string(d)}]
 	c.mu.Unlock()

@@ -90,7 +90,7 @@ func TestFAULTS_F20_BadSourceIsSkipped(t *testing.T) {
 			bad, good := &place{name: "bad", store: s, spoil: spoil}, &place{name: "good", store: s}
 			list := []uint32{0, 3, 5}
 			read := func(origins ...Origin) (string, error) {
-				c := NewChain(func(string) []Origin { return origins })
+				c := NewChain(func(string, Digest) []Origin { return origins })
 				v, _, err := c.open(context.Background(), "ra", d)
 				if err != nil {
 					return "", err
@@ -117,7 +117,7 @@ func TestHangingStoreHoldsUpItsRealmOnly(t *testing.T) {
 	release := make(chan struct{})
 	hang := &place{name: "hang", store: s, spoil: func([]byte) ([]byte, error) { <-release; return nil, errors.New("late") }}
 	ok := &place{name: "ok", store: s}
-	c := NewChain(func(realm string) []Origin {
+	c := NewChain(func(realm string, _ Digest) []Origin {
 		if realm == "dead" {
 			return []Origin{hang}
 		}
@@ -175,7 +175,7 @@ func testCacheFetchesOnce(t *testing.T, old bool, asked int) {
 		t.Fatal(err)
 	}
 	ctx := context.Background()
-	c := newCache(mine, direct{NewChain(func(string) []Origin { return []Origin{from} })}, 1<<30, slog.New(slog.DiscardHandler))
+	c := newCache(mine, direct{NewChain(func(string, Digest) []Origin { return []Origin{from} })}, 1<<30, slog.New(slog.DiscardHandler))
 	tree, first, err := c.Tree(ctx, "ra", d)
 	if err != nil || !slices.Equal(first, Profile{0, 2, 20}) {
 		t.Fatalf("Tree says that a start touches %v, %v; want 0, 2, 20", first, err)
@@ -215,6 +215,42 @@ func testCacheFetchesOnce(t *testing.T, old bool, asked int) {
 	})
 	if _, err := again.Chunk(ctx, "ra", d, tree, 5, make([]byte, ChunkSize)); err == nil {
 		t.Error("a chunk that never came is served")
+	}
+}
+
+// What is computed while the bytes pass, in whatever pieces, is what a start needs;
+// a damaged record of it is noticed.
+func TestBesideAProgram(t *testing.T) {
+	for _, n := range []int{1, ChunkSize - 1, ChunkSize, ChunkSize + 1, 40*ChunkSize + 3} {
+		b := content(n)
+		want, err := Sum(bytes.NewReader(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s Summer
+		for rest, k := b, 1; len(rest) > 0; k = k*7%9973 + 1 {
+			k = min(k, len(rest))
+			s.Write(rest[:k])
+			rest = rest[k:]
+		}
+		packed := Beside{Version: 7, Opening: s.Opening()}.Marshal()
+		got, err := UnmarshalBeside(packed)
+		if err != nil || got.Version != 7 {
+			t.Fatalf("%d bytes: version %d, %v", n, got.Version, err)
+		}
+		if d, size, err := got.Opening.Digest(); err != nil || d != want.Digest() || size != int64(n) {
+			t.Errorf("%d bytes: %s of %d, %v; want %s", n, d, size, err, want.Digest())
+		}
+		if !bytes.Equal(got.Opening.First(), b[:min(n, ChunkSize)]) {
+			t.Errorf("%d bytes: the first chunk is another", n)
+		}
+		for _, at := range []int{0, 5, 20, len(packed) / 2, len(packed) - 1} {
+			bad := bytes.Clone(packed)
+			bad[at] ^= 1
+			if _, err := UnmarshalBeside(bad); err == nil {
+				t.Errorf("%d bytes: a flipped bit at %d of %d is not noticed", n, at, len(bad))
+			}
+		}
 	}
 }
 
@@ -289,7 +325,7 @@ func TestChainTellsAbsentFromSilent(t *testing.T) {
 		errs   []error
 		absent bool
 	}{{"nobody to ask", nil, true}, {"all say no", []error{none, none}, true}, {"one is down", []error{none, down}, false}, {"one is damaged", []error{errors.New("damaged"), none}, false}} {
-		c := NewChain(func(string) (out []Origin) {
+		c := NewChain(func(string, Digest) (out []Origin) {
 			for _, err := range tt.errs {
 				out = append(out, noOrigin{err: err})
 			}

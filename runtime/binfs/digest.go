@@ -41,23 +41,14 @@ type Tree struct {
 
 // Sum reads r to its end.
 func Sum(r io.Reader) (Tree, error) {
-	var t Tree
-	buf := make([]byte, ChunkSize)
-	for {
-		n, err := io.ReadFull(r, buf)
-		if n > 0 {
-			t.Size += int64(n)
-			t.Chunks = append(t.Chunks, sha256.Sum256(buf[:n]))
-		}
-		switch {
-		case err == io.EOF || err == io.ErrUnexpectedEOF:
-			return t, nil
-		case err != nil:
-			return t, err
-		case len(t.Chunks) >= maxChunks:
-			return t, fmt.Errorf("binfs: larger than %d bytes", int64(maxChunks)*ChunkSize)
-		}
+	var s Summer
+	if _, err := io.CopyBuffer(&s, struct{ io.Reader }{r}, make([]byte, ChunkSize)); err != nil {
+		return s.tree, err
 	}
+	if len(s.chunk) > 0 {
+		s.end()
+	}
+	return s.tree, nil
 }
 
 // Marshal is the stored form; its SHA-256 is the digest.

@@ -2,7 +2,6 @@ package binfs
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -62,8 +61,7 @@ func (s *Store) Give(q Question) ([]byte, error) {
 func (s *Store) opening(q Question, d Digest, t Tree) []byte {
 	o := Opening{Tree: t.Marshal(), Profile: s.profile(q.Realm, d)}
 	if !q.Start {
-		b := binary.LittleEndian.AppendUint32(nil, uint32(len(o.Tree)))
-		return append(append(b, o.Tree...), o.Profile.Marshal()...)
+		return o.Answer(q)
 	}
 	left := maxAnswer - len(o.Tree) - 4*maxProfile
 	buf := make([]byte, ChunkSize)
@@ -74,7 +72,7 @@ func (s *Store) opening(q Question, d Digest, t Tree) []byte {
 		}
 		o.Data = append(o.Data, b...)
 	}
-	return o.Marshal()
+	return o.Answer(q)
 }
 
 // cachePath is where a program that came from elsewhere is kept, as far as it

@@ -34,6 +34,15 @@ func (o Opening) Marshal() []byte {
 	return append(b, o.Data...)
 }
 
+// Answer is o in the form that the asking node understands.
+func (o Opening) Answer(q Question) []byte {
+	if q.Start {
+		return o.Marshal()
+	}
+	b := binary.LittleEndian.AppendUint32(nil, uint32(len(o.Tree)))
+	return append(append(b, o.Tree...), o.Profile.Marshal()...)
+}
+
 // UnmarshalOpening reads both forms; nothing in it is verified yet.
 func UnmarshalOpening(b []byte) (o Opening, err error) {
 	le := binary.LittleEndian

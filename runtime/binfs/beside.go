@@ -1,0 +1,92 @@
+package binfs
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+)
+
+// Summer computes what a start of a program needs first while the program's bytes
+// pass. Write never fails but for a program that is too large.
+type Summer struct {
+	tree  Tree
+	first []byte // the first chunk
+	chunk []byte // under way
+}
+
+// Write takes the next bytes.
+func (s *Summer) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 {
+		if len(s.tree.Chunks) >= maxChunks {
+			return n - len(p), errors.New("binfs: too large for a program")
+		}
+		k := min(len(p), ChunkSize-len(s.chunk))
+		s.chunk, p = append(s.chunk, p[:k]...), p[k:]
+		if len(s.chunk) == ChunkSize {
+			s.end()
+		}
+	}
+	return n, nil
+}
+
+func (s *Summer) end() {
+	if len(s.tree.Chunks) == 0 {
+		s.first = append(s.first, s.chunk...)
+	}
+	s.tree.Size += int64(len(s.chunk))
+	s.tree.Chunks = append(s.tree.Chunks, sha256.Sum256(s.chunk))
+	s.chunk = s.chunk[:0]
+}
+
+// Opening of what has passed; more may follow.
+func (s *Summer) Opening() Opening {
+	t := *s
+	t.chunk = append([]byte(nil), s.chunk...)
+	if len(t.chunk) > 0 {
+		t.end()
+	}
+	return Opening{Tree: t.tree.Marshal(), Data: t.first}
+}
+
+// Beside is what is kept of a program beside it, where its bytes are in a store
+// that has no digests of ours: then a start need not read it whole to know what
+// it is.
+type Beside struct {
+	Version uint64 // of the object that it is about
+	Opening Opening
+}
+
+const besideForm = 1
+
+// Marshal is the stored form.
+func (b Beside) Marshal() []byte {
+	out := binary.LittleEndian.AppendUint64([]byte{besideForm}, b.Version)
+	out = append(out, b.Opening.Marshal()...)
+	sum := sha256.Sum256(out)
+	return append(out, sum[:]...)
+}
+
+// UnmarshalBeside reads Marshal's form. What was damaged on its way is an error:
+// to what a program's digest is there is no second witness.
+func UnmarshalBeside(b []byte) (out Beside, err error) {
+	n := len(b) - sha256.Size
+	if n < 9 || b[0] != besideForm || sha256.Sum256(b[:n]) != [sha256.Size]byte(b[n:]) {
+		return out, errors.New("binfs: what is kept beside a program is damaged")
+	}
+	out.Version = binary.LittleEndian.Uint64(b[1:])
+	out.Opening, err = UnmarshalOpening(b[9:n])
+	return out, err
+}
+
+// Digest is the digest of the program that o says to be of, and its size.
+func (o Opening) Digest() (d Digest, size int64, err error) {
+	h := sha256.Sum256(o.Tree)
+	d = Digest(digestPrefix + hex.EncodeToString(h[:]))
+	v, err := o.verify(d)
+	return d, v.tree.Size, err
+}
+
+// First is the first chunk, where o has it.
+func (o Opening) First() []byte { return o.Data[:min(len(o.Data), ChunkSize)] }
