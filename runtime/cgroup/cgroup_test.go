@@ -102,7 +102,8 @@ func TestOOMKillsAreCounted(t *testing.T) {
 	if n, err := g.OOMKills(); n != 1 || err != nil {
 		t.Errorf("OOMKills = %d %v, want 1", n, err)
 	}
-	if st, err := g.Stats(); err != nil || st.MemoryPeak < 40<<20 || st.MemoryPeak > 48<<20 || st.Pids != 0 {
+	// What the kernel may not fail to have, a few pages of its own, goes beyond.
+	if st, err := g.Stats(); err != nil || st.MemoryPeak < 40<<20 || st.MemoryPeak > 48<<20+64<<10 || st.Pids != 0 {
 		t.Errorf("Stats = %+v %v, want a peak at the limit and no process", st, err)
 	}
 	if err := g.Close(); err != nil {

@@ -6,20 +6,34 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // write sets a control file. It never makes one: a file that the kernel does
-// not offer is fs.ErrNotExist.
+// not offer is fs.ErrNotExist. It is not an os.File: those wait on the poller after
+// EAGAIN, which memory.reclaim says when it could drop less than it was asked for,
+// and nothing ever wakes them, for control files are "ready" all the time.
 func write(dir, name, value string) error {
-	f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_TRUNC, 0)
+	path := filepath.Join(dir, name)
+	fd, err := again(func() (int, error) { return unix.Open(path, unix.O_WRONLY|unix.O_TRUNC|unix.O_CLOEXEC, 0) })
 	if err != nil {
-		return fmt.Errorf("cgroup: setting %s: %w", value, err)
+		return fmt.Errorf("cgroup: setting %s: %w", value, &os.PathError{Op: "open", Path: path, Err: err})
 	}
-	defer f.Close()
-	if _, err := f.WriteString(value); err != nil {
-		return fmt.Errorf("cgroup: setting %s: %w", value, err)
+	defer unix.Close(fd)
+	if _, err := again(func() (int, error) { return unix.Write(fd, []byte(value)) }); err != nil {
+		return fmt.Errorf("cgroup: setting %s: %w", value, &os.PathError{Op: "write", Path: path, Err: err})
 	}
 	return nil
+}
+
+// again makes a call until no signal interrupts it.
+func again(call func() (int, error)) (n int, err error) {
+	for {
+		if n, err = call(); err != unix.EINTR {
+			return n, err
+		}
+	}
 }
 
 func read(dir, name string) (string, error) {
