@@ -1,9 +1,13 @@
 # make          bin/sigmad, bin/sigmactl, bin/versitygw, bin/procs/*
 # make run      the main job: a word count on three nodes, verified (as root)
 # make test     everything that CI runs (as root)
-# make test-long  the same and more at full length: counts, durations, footprint
+# make test-long  the same and more at full length: counts, durations, footprint; and fuzz
+# make fuzz     a minute for each decoder of what procs and networks send
 # make test-probes  hostile procs: a row per probe, then again with each layer off
 # make test-faults SEED=n  the fault schedule on a cluster of four machines
+# make test-race  the same under the race detector, one package after the other
+# make  on Debian 12's own kernel in qemu: cgroup v2 alone, AppArmor (under 15 minutes)
+# make vuln     govulncheck over everything (needs its database's server)
 # make lint     staticcheck over everything (downloads it once)
 # make generate the embedded PID 1 and probe again (needs gcc, gcc-aarch64-linux-gnu and libc6-dev-arm64-cross)
 
@@ -14,10 +18,11 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unversioned
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 STATICCHECK ?= v0.8.2
+GOVULNCHECK ?= v1.9.0
 
 export CGO_ENABLED = 0
 
-.PHONY: all build procs store run test test-long test-probes test-faults vet lint race generate clean
+.PHONY: all build procs store run test test-long fuzz test-probes test-faults test-race test-vm vet lint vuln generate clean
 all: build
 
 build: procs store
@@ -62,6 +67,11 @@ test: build vet
 
 test-long: build vet
 	SIGMA_LONG=1 $(GO) test -p 1 -count 1 -timeout 4h ./...
+	$(MAKE) fuzz
+
+# A minute for each decoder of what procs and networks send.
+fuzz:
+	test/fuzz.sh
 
 # The rows on a node as it is, then on nodes without seccomp, without Landlock and
 # AppArmor, without namespaces: the table of what each layer catches.
@@ -80,8 +90,13 @@ test-faults: build
 lint: vet
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK) ./...
 
-race:
-	CGO_ENABLED=1 $(GO) test -race ./...
+# One package at a time: the race detector takes ten times the memory and time.
+test-race: build
+	CGO_ENABLED=1 $(GO) test -race -p 1 -timeout 60m ./...
+
+# Known defects of what we build on, as far as the database can be reached.
+vuln:
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK) ./...
 
 generate:
 	$(GO) generate ./runtime/slot ./roles/doctor/attack

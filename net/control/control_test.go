@@ -161,7 +161,7 @@ func (p *peer) send(f wire.Frame) {
 
 func (p *peer) recv() wire.Frame {
 	p.t.Helper()
-	p.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	p.conn.SetReadDeadline(time.Now().Add(time.Minute))
 	f, err := p.r.Read()
 	if err != nil {
 		p.t.Fatalf("no answer: %v", err)

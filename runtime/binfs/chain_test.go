@@ -306,6 +306,27 @@ func FuzzUnmarshalOpening(f *testing.F) {
 	})
 }
 
+func FuzzUnmarshalProfile(f *testing.F) {
+	f.Add(Profile{1, 2, 70_000}.Marshal())
+	f.Add(Profile{}.Marshal())
+	f.Add([]byte{1, 255, 255, 255})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p, err := UnmarshalProfile(b)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(p.Marshal(), b) || len(p) > maxProfile {
+			t.Fatalf("%x came back as %x", b, p.Marshal())
+		}
+		tree := Tree{Chunks: make([][32]byte, 3)}
+		for _, i := range p.within(tree) {
+			if int(i) >= len(tree.Chunks) {
+				t.Fatalf("chunk %d of %d", i, len(tree.Chunks))
+			}
+		}
+	})
+}
+
 type noOrigin struct {
 	Origin
 	err error
