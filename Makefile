@@ -40,7 +40,7 @@ store:
 procs:
 	@mkdir -p bin/procs
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/procs/hello ./apps/hello/go
-	@for p in benchproc testproc echo eptest grpchealth memfs mr mrcheck mrtest pgtest; do \
+	@for p in benchproc testproc echo eptest grpchealth img imgtest memfs mr mrcheck mrtest pgtest; do \
 		echo $(GO) build -o bin/procs/$$p ./apps/$$p; $(GO) build -trimpath -ldflags '-s -w' -o bin/procs/$$p ./apps/$$p || exit 1; done
 	@if command -v $(CC) >/dev/null; then \
 		$(CC) -O2 -static -o bin/procs/hello-c apps/hello/c/hello.c; \

@@ -103,7 +103,7 @@ func (a *app) root(version string) *cobra.Command {
 	root.PersistentFlags().StringVar(&a.opt.Context, "context", "", "cluster: its name, the path of its socket, or a realm's token file (SIGMA_CONTEXT)")
 	root.PersistentFlags().StringVar(&a.opt.Realm, "realm", "", "realm to act in (SIGMA_REALM; \"default\")")
 	root.AddCommand(a.run(), a.spawn(), a.wait(), a.ps(), a.logs(), a.kill(), a.why(), a.top(), a.ls(), a.cat(), a.put(), a.cp(), a.rm(), a.mkdir(), a.stat(), a.watch(), a.sql(), a.mount(), a.serve9p(), a.realm(), a.node(), a.cluster(), a.ep(), a.programs(), a.dump(), a.info(), a.doctor(), a.bench())
-	root.AddCommand(a.mr(), a.init(), a.backup(), a.restore(), a.events())
+	root.AddCommand(a.mr(), a.img(), a.init(), a.backup(), a.restore(), a.events())
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {
 		c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })

@@ -34,6 +34,8 @@ var only = map[string][]string{
 var also = map[string][]string{
 	"sigmaos/apps/grpchealth": {"google.golang.org/grpc"}, // the example of gRPC between procs
 	"sigmaos/apps/pgtest":     {"github.com/jackc/pgx"},   // PostgreSQL's own client, in a proc
+	"sigmaos/apps/img":        {"sigmaos/apps/img/scale"},
+	"sigmaos/apps/img/scale":  {"golang.org/x/image/"}, // decoders and resampling
 }
 
 // alone names the folders that may import a library.
