@@ -76,10 +76,10 @@ func (w *world) follower(ctx context.Context, rng *rand.Rand, from uint64, until
 }
 
 // Linearizable under kills, stops, isolation and lost answers, and watches that
-// miss nothing and tell nothing twice, for 10 seconds (3 minutes with
+// miss nothing and tell nothing twice, for 20 seconds (3 minutes with
 // SIGMA_LONG=1).
 func TestFAULTS_F9_F10_Linearizable(t *testing.T) {
-	d := 10 * time.Second
+	d := 20 * time.Second
 	if long() {
 		d = 3 * time.Minute
 	}
