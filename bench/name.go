@@ -27,7 +27,7 @@ const (
 
 // Name measures a realm's name space: reads and writes of small files against
 // raw gets and puts of etcd in the same rounds, a directory of 100,000, renames and
-// watches, from one client and from 64.
+// watches, from one client and from 64, and reads of scratch against the disk.
 func Name(ctx context.Context, c Cluster, o Options) (Result, error) {
 	nc, ok := c.(namer)
 	if !ok {
@@ -45,7 +45,7 @@ func Name(ctx context.Context, c Cluster, o Options) (Result, error) {
 	b.dir = dir
 	defer b.n.RemoveAll(context.WithoutCancel(ctx), dir)
 	var rows []Result
-	for _, step := range []func() ([]Result, error){b.whole, b.directory, b.rename, b.watch, b.many} {
+	for _, step := range []func() ([]Result, error){b.whole, b.directory, b.rename, b.watch, b.many, b.scratch} {
 		r, err := step()
 		if err != nil {
 			return Result{}, err

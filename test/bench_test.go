@@ -207,6 +207,39 @@ func TestBenchDrawsStartsToo(t *testing.T) {
 	drawn(t, svg, "sigma", "bare", "ms")
 }
 
+// Every row that the names are judged by is there, and the 100,000th create in a
+// directory asks of etcd what the first does.
+func TestBenchName(t *testing.T) {
+	n := StartNode(t)
+	awaitScratch(t, n.Client("default").Names(), 1)
+	f := n.figures("name", "-n", scaled("300", "100000"))
+	rows := map[string]figure{f.Row: f}
+	for _, r := range f.Rows {
+		rows[r.Row] = r
+	}
+	for row, against := range map[string]string{
+		"get-cached": "etcd get", "create": "etcd put", "put": "etcd put", "list-100k": "", "create-100kth": "create-1st", "create-1st": "",
+		"rename": "etcd put", "watch": "", "get-64": "", "create-64": "etcd put-64", "ux-read": "file on the disk",
+	} {
+		r, ok := rows[row]
+		if !ok || r.Unit == "" || r.N == 0 || r.Value <= 0 || r.Against != against || against != "" && (r.AgainstValue <= 0 || r.Ratio <= 0) {
+			t.Errorf("row %s is %+v, want it against %q", row, r, against)
+		}
+	}
+	var writes, bytes [2]float64
+	for i, row := range []string{"create-1st", "create-100kth"} {
+		if k, err := fmt.Sscanf(rows[row].Note, "%f etcd writes, %f bytes each", &writes[i], &bytes[i]); k != 2 {
+			t.Fatalf("row %s says %q: %v", row, rows[row].Note, err)
+		}
+	}
+	if writes[0] != writes[1] || writes[0] < 1 || bytes[1] > bytes[0]*1.05 {
+		t.Errorf("a create in an empty directory costs %v writes of %v bytes, in a full one %v of %v", writes[0], bytes[0], writes[1], bytes[1])
+	}
+	if long && rows["list-100k"].Value > 1000 {
+		t.Errorf("listing 100,000 names takes %v ms", rows["list-100k"].Value)
+	}
+}
+
 func TestBenchRefusesWrongUse(t *testing.T) {
 	n := StartNode(t)
 	for name, args := range map[string][]string{
