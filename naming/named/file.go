@@ -39,11 +39,45 @@ func (f *file) Walk(ctx context.Context, name string) (tree.File, error) {
 
 // ReadDir implements tree.File.
 func (f *file) ReadDir(ctx context.Context, after string, max int) (out []tree.Dirent, err error) {
+	err = f.list(ctx, max, func(n *node, _ bool) {
+		out = make([]tree.Dirent, 0, min(max, n.len()))
+		n.page(after, max, func(k *node, name string) { out = append(out, direntOf(k, name)) })
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// List implements tree.Lister: a page and what its entries are, at one version.
+func (f *file) List(ctx context.Context, after string, max int) (out []tree.Dirent, attrs []tree.Attr, err error) {
+	err = f.list(ctx, max, func(n *node, search bool) {
+		room := min(max, n.len())
+		out = make([]tree.Dirent, 0, room)
+		if search {
+			attrs = make([]tree.Attr, 0, room)
+		}
+		n.page(after, max, func(k *node, name string) {
+			out = append(out, direntOf(k, name))
+			if search {
+				attrs = append(attrs, k.attr())
+			}
+		})
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return out, attrs, nil
+}
+
+// list calls fn with a directory that the caller may read; search says that it may
+// look at the entries too.
+func (f *file) list(ctx context.Context, max int, fn func(n *node, search bool)) error {
 	r := f.req("list")
 	if max < 1 || max > tree.MaxPage {
-		return nil, r.err(api.Invalid, "", "a page of %d entries; 1 to %d", max, tree.MaxPage)
+		return r.err(api.Invalid, "", "a page of %d entries; 1 to %d", max, tree.MaxPage)
 	}
-	err = f.term.read(ctx, func(st *state) error {
+	return f.term.read(ctx, func(st *state) error {
 		n, err := f.node(r, st)
 		if err != nil {
 			return err
@@ -54,28 +88,28 @@ func (f *file) ReadDir(ctx context.Context, after string, max int) (out []tree.D
 		if err := r.allow(&n.inode, "", tree.MayRead); err != nil {
 			return err
 		}
-		out = n.page(after, max)
+		fn(n, r.allow(&n.inode, "", tree.MaySearch) == nil)
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
 }
 
-// page lists up to max entries behind the name after.
-func (n *node) page(after string, max int) []tree.Dirent {
-	out := make([]tree.Dirent, 0, min(max, n.len()))
+func direntOf(n *node, name string) tree.Dirent {
+	return tree.Dirent{Name: name, ID: n.ID, Mode: n.Mode}
+}
+
+// page calls fn with up to max entries behind the name after.
+func (n *node) page(after string, max int, fn func(k *node, name string)) {
 	if n.kids == nil {
-		return out
+		return
 	}
+	count := 0
 	n.kids.AscendGreaterOrEqual(entry{name: after}, func(e entry) bool {
 		if e.name != after {
-			out = append(out, tree.Dirent{Name: e.name, ID: e.n.ID, Mode: e.n.Mode})
+			fn(e.n, e.name)
+			count++
 		}
-		return len(out) < max
+		return count < max
 	})
-	return out
 }
 
 // Create implements tree.File.

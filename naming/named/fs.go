@@ -15,6 +15,7 @@ var (
 	_ tree.FS     = (*realmFS)(nil)
 	_ tree.File   = (*file)(nil)
 	_ tree.Getter = (*file)(nil)
+	_ tree.Lister = (*file)(nil)
 	_ tree.Spacer = (*file)(nil)
 	_ tree.Handle = (*handle)(nil)
 	_ tree.Attrs  = (*handle)(nil)

@@ -21,7 +21,7 @@ func (m *sreaddir) run(r *request) (message, error) {
 	if want == 0 {
 		want = tree.MaxPage
 	}
-	list, attrs, err := m.list(r, at.file, want)
+	list, attrs, known, err := m.list(r, at.file, want)
 	if err != nil {
 		if at.atLink(r, len(m.Names), err) {
 			return &rsreaddir{walked: at.walked}, nil
@@ -38,7 +38,7 @@ func (m *sreaddir) run(r *request) (message, error) {
 		e := Entry{Dirent: d}
 		if attrs != nil {
 			e.Attr = &attrs[i]
-		} else if m.Attrs {
+		} else if m.Attrs && !known {
 			e.Attr = r.look(at.file, d.Name)
 		}
 		if room -= entrySize(e); room < 0 {
@@ -53,17 +53,18 @@ func (m *sreaddir) run(r *request) (message, error) {
 	return out, nil
 }
 
-// list asks for one page, with the attributes where the tree gives them so.
-func (m *sreaddir) list(r *request, dir tree.File, want int) ([]tree.Dirent, []tree.Attr, error) {
+// list asks for one page, with the attributes where the tree gives them so; known
+// says that there are no others.
+func (m *sreaddir) list(r *request, dir tree.File, want int) (list []tree.Dirent, attrs []tree.Attr, known bool, err error) {
 	if l, ok := dir.(tree.Lister); ok && m.Attrs {
-		list, attrs, err := l.List(r.ctx, m.After, want)
-		if err == nil && len(attrs) != len(list) {
+		list, attrs, err = l.List(r.ctx, m.After, want)
+		if err == nil && attrs != nil && len(attrs) != len(list) {
 			err = api.E(api.Internal, "readdir", "", "%d entries and %d attributes", len(list), len(attrs))
 		}
-		return list, attrs, err
+		return list, attrs, true, err
 	}
-	list, err := dir.ReadDir(r.ctx, m.After, want)
-	return list, nil, err
+	list, err = dir.ReadDir(r.ctx, m.After, want)
+	return list, nil, false, err
 }
 
 // entrySize is that of e in a message.

@@ -3,7 +3,8 @@ package tree
 import "context"
 
 // Lister is a File that lists a directory with the attributes of its entries in
-// one step, as object stores do: ReadDir, and an Attr for each Dirent.
+// one step, as object stores do: ReadDir, and an Attr for each Dirent. There are no
+// attributes at all where the caller may see the names alone.
 type Lister interface {
 	List(ctx context.Context, after string, max int) ([]Dirent, []Attr, error)
 }

@@ -90,6 +90,9 @@ func testReadDir(e *env) {
 			e.Errorf("in pages of %d: %d names %.200q, want %d in byte order", max, len(got), got, len(want))
 		}
 	}
+	for _, max := range []int{7, 300, tree.MaxPage} {
+		e.lists(e.alice, max, true)
+	}
 	page, err := e.alice.ReadDir(e.ctx, "5", 3) // a name that is not there
 	e.ok(err, "ReadDir behind a name that is not there")
 	if i, _ := slices.BinarySearch(want, "5"); len(page) != 3 || page[0].Name != want[i] {

@@ -162,3 +162,43 @@ func (e *env) list(dir tree.File, max int) (names []string) {
 		after = page[len(page)-1].Name
 	}
 }
+
+// lists checks that a tree.Lister gives what ReadDir gives, and the attributes that
+// entries have, or none where the caller may not look at them.
+func (e *env) lists(dir tree.File, max int, look bool) {
+	e.Helper()
+	l, ok := dir.(tree.Lister)
+	if !ok {
+		return
+	}
+	for after := ""; ; {
+		want, err := dir.ReadDir(e.ctx, after, max)
+		e.ok(err, "ReadDir(%q, %d)", after, max)
+		list, attrs, err := l.List(e.ctx, after, max)
+		e.ok(err, "List(%q, %d)", after, max)
+		if !slices.Equal(list, want) {
+			e.Errorf("List(%q, %d) gives %v, ReadDir %v", after, max, list, want)
+			return
+		}
+		if !look && attrs != nil || look && len(attrs) != len(list) {
+			e.Errorf("List(%q, %d) gives %d attributes of %d entries; it may look at them: %v", after, max, len(attrs), len(list), look)
+			return
+		}
+		for i, d := range list {
+			after = d.Name
+			if !look {
+				continue
+			}
+			got, want := attrs[i], e.attr(e.walk(dir, d.Name))
+			if got.Modified.Truncate(time.Second).Equal(want.Modified.Truncate(time.Second)) { // stores tell one of them in seconds
+				got.Modified = want.Modified
+			}
+			if got != want {
+				e.Errorf("List says %+v of %s, Attr %+v", got, d.Name, want)
+			}
+		}
+		if len(list) < max {
+			return
+		}
+	}
+}

@@ -141,15 +141,5 @@ func testObjectsLists(e *env) {
 			e.Errorf("in pages of %d: %q, want %q", max, got, want)
 		}
 	}
-	l, ok := e.alice.(tree.Lister)
-	if !ok {
-		return
-	}
-	list, attrs, err := l.List(e.ctx, "", 100)
-	e.ok(err, "List")
-	for i, d := range list {
-		if got, want := attrs[i], e.attr(e.walk(e.alice, d.Name)); got.ID != want.ID || got.Size != want.Size || got.Mode != want.Mode || got.Version != want.Version {
-			e.Errorf("List says %+v of %s, Attr %+v", got, d.Name, want)
-		}
-	}
+	e.lists(e.alice, 3, true)
 }

@@ -88,6 +88,7 @@ func testOwnersOfEntries(e *env) {
 	if got := e.list(bobs, 10); len(got) != 1 {
 		e.Errorf("bob lists %q, want f", got)
 	}
+	e.lists(bobs, 10, false)
 	_, err = d.SetAttr(e.ctx, tree.SetAttr{Perm: &no})
 	e.ok(err, "alice closes the directory")
 	_, err = bobs.ReadDir(e.ctx, "", 10)
