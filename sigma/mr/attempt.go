@@ -16,6 +16,7 @@ const (
 	spawnTime = 30 * time.Second // for a Spawn to be taken
 	startTime = time.Hour        // in the queue
 	killTime  = 2 * time.Second
+	nodeAway  = 8 * time.Second // until a node that cannot be reached counts as lost
 	limitMore = 5 * time.Second // beyond the limit, for a proc that does not end itself
 )
 
@@ -221,29 +222,74 @@ func (l *leader) done(ctx context.Context, a *attempt, o outcome) error {
 }
 
 // lost has a map done again whose files a reducer could not read, unless they are
-// there after all.
+// there after all; and with it all others whose files were in a place that cannot be
+// reached.
 func (l *leader) lost(ctx context.Context, a *attempt, id string) error {
-	winner := a.used[id]
 	for _, t := range l.maps.Tasks() {
-		if t.ID != id || t.State != tasks.Done || t.Winner != winner || l.present(ctx, t) {
+		if t.ID != id || t.State != tasks.Done || t.Winner != a.used[id] {
 			continue
 		}
-		redo, err := l.maps.Redo(ctx, id, winner)
-		if err != nil {
-			return err
+		redo := []tasks.Task{t}
+		if dir := placeOf(t); !l.reached(ctx, dir) {
+			if redo = nil; l.awayFor(dir) > nodeAway {
+				redo = l.madeIn(dir)
+			}
+		} else if l.present(ctx, t) {
+			redo = nil
 		}
-		if redo {
-			l.st.Redone++
+		for _, t := range redo {
+			done, err := l.maps.Redo(ctx, t.ID, t.Winner)
+			if err != nil {
+				return err
+			}
+			if done {
+				l.st.Redone++
+			}
 		}
 	}
 	return l.back(ctx, a)
 }
 
+// placeOf is the directory that a finished map's files are in.
+func placeOf(t tasks.Task) string {
+	var r result
+	json.Unmarshal(t.Result, &r)
+	return r.Dir
+}
+
+func (l *leader) reached(ctx context.Context, dir string) bool {
+	_, err := l.s.Stat(ctx, dir)
+	if err == nil {
+		delete(l.away, dir)
+	}
+	return err == nil
+}
+
+// awayFor is how long a directory has been out of reach, as far as this leader has
+// seen.
+func (l *leader) awayFor(dir string) time.Duration {
+	if l.away == nil {
+		l.away = make(map[string]time.Time)
+	}
+	if _, ok := l.away[dir]; !ok {
+		l.away[dir] = time.Now()
+	}
+	return time.Since(l.away[dir])
+}
+
+// madeIn are the finished maps whose files are in a directory.
+func (l *leader) madeIn(dir string) (out []tasks.Task) {
+	for _, t := range l.maps.Tasks() {
+		if t.State == tasks.Done && placeOf(t) == dir {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
 // present reports whether all files of a finished map can be seen, and are whole
 // as far as their size tells; twice damaged is taken for gone.
 func (l *leader) present(ctx context.Context, t tasks.Task) bool {
-	var r result
-	json.Unmarshal(t.Result, &r)
 	if l.doubted == nil {
 		l.doubted = make(map[string]bool)
 	}
@@ -252,6 +298,8 @@ func (l *leader) present(ctx context.Context, t tasks.Task) bool {
 		return false
 	}
 	l.doubted[key] = true
+	var r result
+	json.Unmarshal(t.Result, &r)
 	for i, size := range r.Runs {
 		e, err := l.s.Stat(ctx, path.Join(r.Dir, runName(t.ID, t.Winner, i)))
 		if err != nil || e.size != size {

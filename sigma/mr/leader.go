@@ -33,6 +33,7 @@ type leader struct {
 	took     map[string][]time.Duration // attempts of a kind that succeeded
 	pause    time.Time                  // no attempt begins before
 	pauses   int                        // attempts in a row that came back
+	away     map[string]time.Time       // since when directories cannot be reached
 	doubted  map[string]bool            // finished maps of which a reducer could not read a file
 }
 
@@ -236,7 +237,7 @@ func (l *leader) splits(ctx context.Context) ([]split, error) {
 	}
 	files, err := find(ctx, l.s, l.spec.In)
 	if err != nil {
-		return nil, l.away(ctx, err, l.spec.In...)
+		return nil, l.perhaps(ctx, err, l.spec.In...)
 	}
 	total := int64(0)
 	for _, f := range files {
@@ -248,18 +249,18 @@ func (l *leader) splits(ctx context.Context) ([]split, error) {
 		size = splitSize(total)
 	}
 	splits, err := cut(ctx, l.s, files, max(size, total/most))
-	return splits, l.away(ctx, err, l.spec.In...)
+	return splits, l.perhaps(ctx, err, l.spec.In...)
 }
 
-// away makes "not found" on a node that is not there a thing that may pass.
-func (l *leader) away(ctx context.Context, err error, paths ...string) error {
+// perhaps makes "not found" on a node that is not there a thing that may pass.
+func (l *leader) perhaps(ctx context.Context, err error, paths ...string) error {
 	if api.KindOf(err) != api.NotFound {
 		return err
 	}
-	return awayOf(ctx, l.s, err, paths...)
+	return perhapsOf(ctx, l.s, err, paths...)
 }
 
-func awayOf(ctx context.Context, s space, err error, paths ...string) error {
+func perhapsOf(ctx context.Context, s space, err error, paths ...string) error {
 	for _, p := range paths {
 		rest, ok := strings.CutPrefix(p, "/ux/")
 		if !ok {
@@ -278,7 +279,7 @@ func awayOf(ctx context.Context, s space, err error, paths ...string) error {
 func (l *leader) takeOutput(ctx context.Context) error {
 	out := l.spec.Out
 	if err := l.n.MkdirAll(ctx, out, 0o775); err != nil {
-		return l.away(ctx, err, out)
+		return l.perhaps(ctx, err, out)
 	}
 	_, err := l.n.PutFile(ctx, l.spec.claim(), []byte(l.spec.ID), sigma.Exclusive())
 	if api.KindOf(err) == api.Exists {

@@ -78,7 +78,7 @@ func (l *leader) place(ctx context.Context, t tasks.Task) error {
 		case serr == nil && e.size == r.Stats.OutBytes:
 			return nil
 		case serr == nil || api.KindOf(serr) == api.NotFound:
-			if err = l.away(ctx, err, l.spec.Out); api.KindOf(err) == api.NotFound {
+			if err = l.perhaps(ctx, err, l.spec.Out); api.KindOf(err) == api.NotFound {
 				return &gone{t.ID, err}
 			}
 		default:
