@@ -15,6 +15,7 @@ import (
 	"sigmaos/roles/doctor"
 	"sigmaos/roles/doctor/attack"
 	"sigmaos/runtime/binfs"
+	"sigmaos/sigma"
 	"sigmaos/sigma/admin"
 )
 
@@ -32,7 +33,7 @@ func sigmactl(args []string) int {
 			}
 			dir := filepath.Dir(exe)
 			return bench.Run(ctx, name, benchCluster{c}, bench.Options{
-				Programs: filepath.Join(dir, "procs"), Log: os.Stderr, N: o.N, Seconds: o.Seconds,
+				Programs: filepath.Join(dir, "procs"), Log: os.Stderr, N: o.N, Seconds: o.Seconds, Corpus: o.Corpus,
 				Sigmad: filepath.Join(dir, "sigmad"), Connect: connectNode,
 			})
 		},
@@ -78,6 +79,8 @@ func digest(path string) (string, int64, error) {
 
 // benchCluster is a client as the benches want it.
 type benchCluster struct{ *admin.Client }
+
+func (b benchCluster) Sigma() *sigma.Client { return b.Client.Client }
 
 func (b benchCluster) Upload(ctx context.Context, path string) (api.Program, error) {
 	d, size, err := digest(path)

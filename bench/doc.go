@@ -37,6 +37,7 @@ import (
 	"time"
 
 	"sigmaos/api"
+	"sigmaos/sigma"
 )
 
 // Cluster is what a bench needs of a client: see sigma/admin.
@@ -60,6 +61,8 @@ type Cluster interface {
 	// JoinToken is what admits a node.
 	JoinToken(ctx context.Context) ([]byte, error)
 	InRealm(ctx context.Context, name string) (Cluster, io.Closer, error)
+	// Sigma is the client as programs have it.
+	Sigma() *sigma.Client
 }
 
 // Options of a run.
@@ -68,6 +71,8 @@ type Options struct {
 	Log      io.Writer
 	N        int     // starts or dials in all, rounds of net; 0 is the bench's own
 	Seconds  float64 // of one measured second in rate; 0 is 10
+	// Corpus is the text of mr: S, M or L, or a directory; "" is M.
+	Corpus string
 	// Sigmad is the program of which benches of two nodes start two.
 	Sigmad string
 	// Connect reaches the operator's socket of one of those.
@@ -84,6 +89,7 @@ var Benches = map[string]func(context.Context, Cluster, Options) (Result, error)
 	"name":  Name,
 	"fair":  Fair,
 	"lc":    LC,
+	"mr":    MR,
 }
 
 // Names are the benches in order.

@@ -26,6 +26,7 @@ type BenchResult interface {
 type BenchOptions struct {
 	N       int
 	Seconds float64
+	Corpus  string
 }
 
 func (a *app) bench() *cobra.Command {
@@ -47,11 +48,15 @@ func (a *app) bench() *cobra.Command {
   fair   four realms of best-effort procs that come and go: how equal their shares of
          the CPU are, how soon, and whether any is left unused
   lc     a latency-critical server's latency beside best-effort procs that use up the
-         machine, against the same alone`,
+         machine, against the same alone
+  mr     word count over real text by procs, against the same functions in one process,
+         and intermediate files in /s3 against /ux; starts three nodes itself. The
+         text: apps/mr/corpus/fetch.sh M ~/.cache/sigma/corpus/M`,
 		Example: "  sigmactl bench start -o json\n  sigmactl bench net --plot net.svg",
 	}
-	c.Flags().IntVarP(&o.N, "count", "n", 0, "how many starts, dials, rounds of net, pairs of lc (default: the bench's own)")
+	c.Flags().IntVarP(&o.N, "count", "n", 0, "how many starts, dials, rounds of net, pairs of lc, rounds of mr (default: the bench's own)")
 	c.Flags().Float64Var(&o.Seconds, "seconds", 0, "length of a measured run of rate, of a phase of fair, of each half of a run of lc (default: the bench's own)")
+	c.Flags().StringVar(&o.Corpus, "corpus", "M", "text of mr: S, M, L, as fetch.sh put it into the cache, or a directory")
 	c.Flags().StringVar(&plot, "plot", "", "also draw it, as an SVG file")
 	c.PreRunE = func(_ *cobra.Command, args []string) error {
 		switch {

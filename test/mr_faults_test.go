@@ -158,17 +158,30 @@ func TestFAULTS_F32_KilledAtARandomMoment(t *testing.T) {
 // again.
 func TestFAULTS_F32_TheNextCoordinatorGoesOn(t *testing.T) {
 	n := StartNode(t, "--node", "n1")
-	r := moments(t)
 	putTexts(t, n, "/ux/n1/in", slowInput(250))
 	startSlow(t, n, "job", "out")
 	c := n.Client("default")
 	st := until(t, n, "job", func(st *mr.State) bool { return st.Maps.Done >= 3 })
 	done := finished(t, c, "job")
-	for terms := st.Terms; st.Terms == terms; st = until(t, n, "job", func(*mr.State) bool { return true }) {
-		killOne(c, r, "mr-coord")
-		time.Sleep(50 * time.Millisecond)
+	leader, _, err := c.Names().GetFile(minute(t), "/mr/job/leader")
+	if err != nil {
+		t.Fatal(err)
+	}
+	procs, err := c.Procs(minute(t), api.ProcFilter{})
+	killed := 0
+	for _, p := range procs {
+		if strings.HasPrefix(string(leader), strings.Join(p.Args, ".")+".") && err == nil {
+			err = c.Kill(minute(t), p.ID, 0)
+			killed++
+		}
+	}
+	if err != nil || killed != 1 {
+		t.Fatalf("%d procs are the leader %q, %v", killed, leader, err)
 	}
 	s := ended(t, n, "job")
+	if s.State.Terms <= st.Terms {
+		t.Errorf("%d leaders in all, %d before the kill", s.State.Terms, st.Terms)
+	}
 	kept(t, s, done)
 	assertNothingOf(t, n, *s)
 }

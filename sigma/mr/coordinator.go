@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"sigmaos/api"
@@ -26,14 +27,14 @@ type coordinator struct {
 	n    *sigma.Names
 	dir  string
 	apps []App
-	me   string // its entry in coords
+	me   string // its entry in coords, and the content of leader: its arguments, and chance
 	errs int    // terms in a row that ended in an error
 }
 
 func runCoordinator(w *work, apps []App) {
 	ctx := context.Background()
 	sigma.Started(ctx)
-	c := &coordinator{n: sigma.Self().Names(), dir: w.Job, apps: apps, me: rand.Text()[:10]}
+	c := &coordinator{n: sigma.Self().Names(), dir: w.Job, apps: apps, me: strings.Join(os.Args[1:], ".") + "." + rand.Text()[:10]}
 	if err := c.run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		sigma.Exited(sigma.Status{Code: 1, Message: short(err.Error())})
@@ -145,10 +146,11 @@ func apart(ctx context.Context, n *sigma.Names, spec *Spec, d *sigma.Desc) *sigm
 	return d
 }
 
-// coordinatorDesc is how a coordinator of a job is started.
+// coordinatorDesc is how a coordinator of a job is started. Its arguments are for
+// people: which one leads is in the file leader.
 func coordinatorDesc(spec *Spec) *sigma.Desc {
 	b, _ := json.Marshal(work{Role: "coordinator", Job: spec.dir()})
-	return &sigma.Desc{Program: spec.Program, Name: "mr-coord", Class: sigma.LC, MCPU: coordinatorCPU, Memory: coordinatorMem, Env: []string{workVar + "=" + string(b)}}
+	return &sigma.Desc{Program: spec.Program, Args: []string{"coordinator", spec.Name, rand.Text()[:6]}, Name: "mr-coord", Class: sigma.LC, MCPU: coordinatorCPU, Memory: coordinatorMem, Env: []string{workVar + "=" + string(b)}}
 }
 
 func initName(spec *Spec, i int) string { return fmt.Sprintf("mr-%s-%d", spec.Name, i+1) }

@@ -75,6 +75,7 @@ const (
 func runWork(w *work, apps []App, began time.Time) {
 	ctx := context.Background()
 	debug.SetMemoryLimit(w.Memory / 4 * 3)
+	debug.SetGCPercent(400) // until that limit, memory is there to be used
 	sigma.Started(ctx)
 	time.AfterFunc(w.Limit, func() { // whoever started it may be gone
 		leave(w, result{}, api.E(api.Invalid, w.Role, w.Task, "it took longer than the limit of %v for one attempt", w.Limit))

@@ -1,0 +1,264 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"sigmaos/api"
+	"sigmaos/sigma/mr"
+)
+
+const (
+	mrNodes  = 3
+	mrRounds = 7
+	mrParts  = 4
+)
+
+// MR is the paper's Figure 8: word count over real text by procs, with intermediate
+// files in scratch space and in objects, against the same functions in one process
+// with a thread for each CPU. A round is one run of each; their outputs must be the
+// same bytes. A job's time is from before the call that submits it to the moment at
+// which its state is final; its CPU time is that of its procs and, beside that, of
+// sigmad and the S3 server on all nodes.
+func MR(ctx context.Context, _ Cluster, o Options) (r Result, err error) {
+	b := mrBench{o: o, program: filepath.Join(o.Programs, "mr")}
+	if b.corpus, err = corpusDir(o); err != nil {
+		return r, err
+	}
+	if b.dir, err = os.MkdirTemp("", fmt.Sprintf("%s%d-", dirPrefix, os.Getpid())); err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
+	sweep()
+	if b.dev, err = startDev(ctx, o, filepath.Join(b.dir, "dev"), mrNodes); err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, b.dev.stop()) }()
+	if err := b.copyIn(ctx); err != nil {
+		return r, err
+	}
+	rounds := o.N
+	if rounds == 0 {
+		rounds = mrRounds
+	}
+	for i := range rounds {
+		fmt.Fprintf(o.Log, "round %d of %d\n", i+1, rounds)
+		if err := b.round(ctx, i); err != nil {
+			return r, err
+		}
+	}
+	return b.result(), nil
+}
+
+type mrBench struct {
+	o       Options
+	program string // on this machine
+	corpus  string
+	dir     string
+	dev     *devCluster
+
+	bytes         int64
+	plain, ux, s3 mrSide
+}
+
+// mrSide is one way of doing the job, round by round, in seconds.
+type mrSide struct {
+	wall, cpu []float64 // cpu: of the process, or of the job's procs
+	with      []float64 // with what sigmad spent
+	peak      int64     // resident bytes of a proc, at most
+}
+
+// corpusDir finds the text: S, M or L as fetch.sh has put it into the cache, or a
+// directory.
+func corpusDir(o Options) (string, error) {
+	name := o.Corpus
+	if name == "" {
+		name = "M"
+	}
+	dir := name
+	if len(name) == 1 {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return "", err
+		}
+		dir = filepath.Join(cache, "sigma", "corpus", name)
+	}
+	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
+		return "", api.E(api.NotFound, "bench", "mr", "there is no corpus in %s; fetch it: apps/mr/corpus/fetch.sh %s %s", dir, name, dir)
+	}
+	return dir, nil
+}
+
+const mrIn = "/ux/~local/bench/in"
+
+// copyIn puts the corpus into the first node's scratch space, and the program into
+// the realm.
+func (b *mrBench) copyIn(ctx context.Context) error {
+	n := b.dev.Sigma().Names()
+	return filepath.WalkDir(b.corpus, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(b.corpus, path)
+		if err != nil {
+			return err
+		}
+		to := mrIn + "/" + filepath.ToSlash(rel)
+		if d.IsDir() {
+			return n.MkdirAll(ctx, to, 0o775)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		b.bytes += int64(len(data))
+		f, err := n.Create(ctx, to)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(data)
+		return errors.Join(err, f.Close())
+	})
+}
+
+// round runs all three; who is first changes.
+func (b *mrBench) round(ctx context.Context, i int) error {
+	out := filepath.Join(b.dir, "plain")
+	defer os.RemoveAll(out)
+	runs := []func() error{
+		func() error { return b.runPlain(ctx, out) },
+		func() error { return b.runJob(ctx, &b.ux, fmt.Sprintf("ux-%d", i), "/ux/~local") },
+		func() error { return b.runJob(ctx, &b.s3, fmt.Sprintf("s3-%d", i), "/s3/~any") },
+	}
+	for k := range runs {
+		if err := runs[(i+k)%len(runs)](); err != nil {
+			return err
+		}
+	}
+	for _, job := range []string{"ux", "s3"} {
+		if err := b.compare(ctx, out, fmt.Sprintf("/ux/~local/bench/%s-%d", job, i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runPlain runs the program by itself.
+func (b *mrBench) runPlain(ctx context.Context, out string) error {
+	cmd := exec.CommandContext(ctx, b.program, "wc", "-report", "-r", fmt.Sprint(mrParts), "-o", out, "--", b.corpus)
+	var report bytes.Buffer
+	cmd.Stderr = &report
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("bench: %s: %w: %s", b.program, err, strings.TrimSpace(report.String()))
+	}
+	var p mr.PlainReport
+	if err := json.Unmarshal(report.Bytes(), &p); err != nil {
+		return fmt.Errorf("bench: the report of %s: %w", b.program, err)
+	}
+	u := cmd.ProcessState
+	b.plain.wall = append(b.plain.wall, p.Wall.Seconds())
+	b.plain.cpu = append(b.plain.cpu, (u.UserTime() + u.SystemTime()).Seconds())
+	return nil
+}
+
+// runJob runs a job to its end.
+func (b *mrBench) runJob(ctx context.Context, side *mrSide, name, mid string) error {
+	prog, err := b.dev.Upload(ctx, b.program)
+	if err != nil {
+		return err
+	}
+	before, err := b.dev.cpu()
+	if err != nil {
+		return err
+	}
+	c := b.dev.Sigma()
+	begin := time.Now()
+	spec := mr.Spec{Name: name, Program: prog.Digest, App: "wc", In: []string{mrIn}, Out: "/ux/~local/bench/" + name, Intermediate: mid, Reducers: mrParts}
+	if _, err := mr.Submit(ctx, c, spec); err != nil {
+		return err
+	}
+	s, err := mr.Wait(ctx, c, name, nil)
+	if err != nil {
+		return err
+	}
+	if s.State.Phase != mr.Done {
+		return fmt.Errorf("bench: the job %s has failed: %s", name, s.State.Error)
+	}
+	side.wall = append(side.wall, s.State.Ended.Sub(begin).Seconds()) // one clock: all nodes are on this machine
+	procs, err := b.dev.jobProcs(ctx, begin)
+	if err != nil {
+		return err
+	}
+	after, err := b.dev.cpu()
+	if err != nil {
+		return err
+	}
+	own := 0.0
+	for _, p := range procs {
+		own += float64(p.CPU) / 1e9
+		side.peak = max(side.peak, p.RSS)
+	}
+	side.cpu = append(side.cpu, own)
+	side.with = append(side.with, own+after-before)
+	return nil
+}
+
+// compare fails where a job's parts are not those of the plain run.
+func (b *mrBench) compare(ctx context.Context, plain, job string) error {
+	for i := range mrParts {
+		part := fmt.Sprintf("part-%05d", i)
+		want, err := os.ReadFile(filepath.Join(plain, part))
+		if err != nil {
+			return err
+		}
+		got, _, err := b.dev.Sigma().Names().GetFile(ctx, job+"/"+part)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(got, want) {
+			return fmt.Errorf("bench: %s of %s is not what the plain program made", part, job)
+		}
+	}
+	return nil
+}
+
+// result makes the rows. The headline is the time with scratch space, against the
+// plain program.
+func (b *mrBench) result() Result {
+	row := func(name, measure string, v []float64, against string, theirs []float64) Result {
+		x := Result{Bench: "mr", Row: name, Measure: measure, Unit: "s"}
+		per := append([]float64(nil), v...)
+		x.fill(append([]float64(nil), v...))
+		x.rounds(per)
+		if theirs != nil {
+			x.Against, x.AgainstValue = against, median(theirs)
+			x.Ratio, x.Paired = x.Value/x.AgainstValue, paired(per, theirs)
+		}
+		return x
+	}
+	r := row("ux", "wall", b.ux.wall, "plain", b.plain.wall)
+	mb := float64(b.bytes) / 1e6
+	plain := row("plain", "wall", b.plain.wall, "", nil)
+	plain.Note = fmt.Sprintf("%.0f MB, %.0f MB/s in %d threads", mb, mb/plain.Value, cores())
+	cpu := row("ux", "cpu", b.ux.cpu, "plain", b.plain.cpu)
+	cpu.Note = fmt.Sprintf("of the job's procs, coordinators too; the largest had %.0f MB resident", float64(max(b.ux.peak, b.s3.peak))/1e6)
+	r.Rows = []Result{
+		cpu,
+		row("ux", "cpu with sigmad", b.ux.with, "plain", b.plain.cpu),
+		row("s3", "wall", b.s3.wall, "ux", b.ux.wall),
+		row("s3", "cpu", b.s3.cpu, "plain", b.plain.cpu),
+		plain,
+		row("plain", "cpu", b.plain.cpu, "", nil),
+	}
+	r.Note = fmt.Sprintf("%d nodes on one machine; output the same bytes as the plain program's in all %d rounds", mrNodes, len(b.plain.wall))
+	return r
+}
