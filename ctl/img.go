@@ -216,7 +216,6 @@ func (a *app) imgRemove() *cobra.Command {
 func (a *app) imgWatch(ctx context.Context, cl *admin.Client, name string, copies *copies) error {
 	b := newBars(a.err)
 	s, err := img.Wait(ctx, cl.Client, name, func(s *img.Summary) { b.showImg(s) })
-	b.end()
 	if err != nil {
 		if ctx.Err() != nil {
 			fmt.Fprintf(a.err, "sigmactl: the job goes on; sigmactl img resume %s shows it again, img rm %s ends it\n", name, name)
