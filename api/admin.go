@@ -176,6 +176,7 @@ type PutState struct {
 type ProcFilter struct {
 	All    bool `json:"all,omitempty"`    // ended ones too
 	Realms bool `json:"realms,omitempty"` // of every realm; operator
+	Start  bool `json:"start,omitempty"`  // with how their programs came
 }
 
 // ProcInfo is one proc as ps shows it.
@@ -199,6 +200,8 @@ type ProcInfo struct {
 	CPU     int64     `json:"cpu_ns,omitempty"`
 	RSS     int64     `json:"rss,omitempty"` // bytes; at the end: the peak
 	PID     int       `json:"pid,omitempty"` // on its machine, while it runs; operator
+
+	Start *ColdStart `json:"start,omitempty"` // how its program came, once it has a σcontainer and where that was asked
 }
 
 // DeniedCall is a system call that a proc tried and may not make.
@@ -222,7 +225,7 @@ type Why struct {
 // with this start.
 type ColdStart struct {
 	Warm     bool   `json:"warm"`
-	From     string `json:"from,omitempty"`     // node or store
+	From     string `json:"from,omitempty"`     // node, store's path, or "own disk"
 	Pages    int64  `json:"pages,omitempty"`    // of 4 KiB, so far
 	Bytes    int64  `json:"bytes,omitempty"`    // likewise
 	Requests int64  `json:"requests,omitempty"` // to nodes and stores

@@ -82,14 +82,16 @@ func TestWhyOfWhatHasNotStarted(t *testing.T) {
 
 func TestPsTable(t *testing.T) {
 	procs := []api.ProcInfo{procInfo(api.Running, nil), procInfo(api.Exited, &api.Status{State: api.Exited, Code: 3})}
+	procs[0].Start = &api.ColdStart{From: "n2", Pages: 17, Took: 800_000}
+	procs[1].Start = &api.ColdStart{Warm: true}
 	procs[1].Args = []string{strings.Repeat("long", 30)}
 	var b bytes.Buffer
 	if err := psTable(&b, procs, noon, true, true); err != nil {
 		t.Fatal(err)
 	}
-	want := `REALM  ID          STATE     CLASS  MEMORY  AGE  PROGRAM                     QUEUE   SLOT    EXEC    START  NODE  DIGEST
-shop   hello-aaaa  running   BE     64MiB   1m   /bin/hello -q two words ""  0.04ms  9.36ms  0.50ms  15ms   n1    s1-01234567
-shop   hello-aaaa  exited 3  BE     64MiB   1m   /bin/hello …                0.04ms  9.36ms  0.50ms  15ms   n1    s1-01234567
+	want := `REALM  ID          STATE     CLASS  MEMORY  AGE  PROGRAM                     QUEUE   SLOT    EXEC    START  PAGES               NODE  DIGEST
+shop   hello-aaaa  running   BE     64MiB   1m   /bin/hello -q two words ""  0.04ms  9.36ms  0.50ms  15ms   17 from n2, 0.80ms  n1    s1-01234567
+shop   hello-aaaa  exited 3  BE     64MiB   1m   /bin/hello …                0.04ms  9.36ms  0.50ms  15ms   warm                n1    s1-01234567
 `
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)

@@ -47,7 +47,13 @@ func whyText(w io.Writer, y api.Why, now time.Time) error {
 	}
 	fmt.Fprintf(w, "spawned  %s ago by %s · realm %s · %s\n", age(now.Sub(p.Created)), who, p.Realm, class)
 	fmt.Fprintln(w, startText(p, now))
-	if c := y.Start; c != nil && !c.Warm {
+	switch c := y.Start; {
+	case c == nil:
+	case c.Warm:
+		fmt.Fprintln(w, "warm     its program was in the page cache")
+	case c.Requests == 0:
+		fmt.Fprintf(w, "cold     from the node's %s\n", printable(c.From))
+	default:
 		fmt.Fprintf(w, "cold     %d pages (%s) from %s in %d requests, %s\n", c.Pages, sizeText(c.Bytes), printable(c.From), c.Requests, took(time.Duration(c.Took)))
 	}
 	if p.Stamps.Slot != 0 {

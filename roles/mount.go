@@ -89,6 +89,23 @@ func (m *mount) cold(realm, digest string) *binfs.Cold {
 	return c
 }
 
+// allCold is cold for all programs of a realm.
+func (m *mount) allCold(realm string) map[string]binfs.Cold {
+	m.mu.Lock()
+	h := m.holder
+	m.mu.Unlock()
+	if h == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	list, err := h.AllCold(ctx, realm)
+	if err != nil {
+		return nil
+	}
+	return list
+}
+
 func (m *mount) lost(fn func(slot.Binfs)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

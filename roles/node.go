@@ -116,7 +116,7 @@ func startNode(ctx context.Context, s *System) (_ func(context.Context) error, e
 		Info: s.Info, NodeNum: s.nodeNum, Boot: s.boot, Pool: pool, Cgroups: tree, Logs: out, Store: store, Realms: s.Realms,
 		Capacity: node.New(s.Config.MCPU, s.Config.Memory), Queue: be.New(maxQueued), Logger: log,
 		Event: s.event, Endpoints: s.Proxy, Methods: s.methods(), DropNames: s.dropNames, ListEndpoints: s.listEndpoints,
-		FindProgram: away.find, PathProgram: (&published{s: s, stores: away.stores, chain: away.chain}).program, ColdStart: m.cold,
+		FindProgram: away.find, PathProgram: (&published{s: s, stores: away.stores, chain: away.chain}).program, ColdStart: m.cold, ColdStarts: m.allCold,
 	})
 	if err != nil {
 		return nil, err

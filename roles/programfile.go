@@ -24,8 +24,9 @@ type openFile struct {
 // openTime bounds the way to a file.
 const openTime = 10 * time.Second
 
-// open opens the file at a path as c may.
-func (ws *ways) open(ctx context.Context, c api.Caller, path string) (*openFile, error) {
+// open opens the file at a path as c may. also, where it is not nil, is told of the
+// place while that is being opened.
+func (ws *ways) open(ctx context.Context, c api.Caller, path string, also func(at *pathServer, names []string)) (*openFile, error) {
 	w, leave, err := ws.enter(c)
 	if err != nil {
 		return nil, err
@@ -34,6 +35,9 @@ func (ws *ways) open(ctx context.Context, c api.Caller, path string) (*openFile,
 	ctx, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
 	err = w.resolver().Do(ctx, path, func(ctx context.Context, ps *pathServer, names []string) (*resolve.Stop, error) {
+		if also != nil {
+			also(ps, names)
+		}
 		h, at, err := ps.Root.Open(ctx, tree.OpenMode{Read: true}, names...)
 		if err != nil || h == nil {
 			return over9p.StopAt(at), err

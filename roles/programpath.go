@@ -33,6 +33,7 @@ type published struct {
 
 	mu    sync.Mutex
 	known map[publishedKey]api.Program
+	paths map[programName]bool // of those
 }
 
 // publishedKey is a file as it was; Modified is for servers whose versions begin
@@ -52,7 +53,14 @@ func keyOf(realm, path string, a tree.Attr) publishedKey {
 func (p *published) program(c api.Caller, path string) (prog api.Program, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), pathTime)
 	defer cancel()
-	f, err := p.stores.ways.open(ctx, c, path)
+	b := besideReader{ctx: ctx, path: path}
+	also := b.begin
+	p.mu.Lock()
+	if p.paths[programName{c.Realm, path}] { // it will not be wanted
+		also = nil
+	}
+	p.mu.Unlock()
+	f, err := p.stores.ways.open(ctx, c, path, also)
 	if err != nil {
 		return prog, err
 	}
@@ -71,7 +79,7 @@ func (p *published) program(c api.Caller, path string) (prog api.Program, err er
 	if d := binfs.Digest(known.Digest); ok && (p.s.store.Load().Has(c.Realm, d) || p.stores.at(c.Realm, d) != nil) {
 		return known, nil
 	}
-	o, kept, err := beside(ctx, f, path)
+	o, kept, err := b.of(f)
 	switch {
 	case err != nil:
 		return prog, err
@@ -88,9 +96,9 @@ func (p *published) program(c api.Caller, path string) (prog api.Program, err er
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.known == nil || len(p.known) >= maxNames {
-		p.known = make(map[publishedKey]api.Program)
+		p.known, p.paths = make(map[publishedKey]api.Program), make(map[programName]bool)
 	}
-	p.known[key] = prog
+	p.known[key], p.paths[programName{c.Realm, path}] = prog, true
 	return prog, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -123,7 +124,7 @@ func (o *storeOrigin) get(ctx context.Context) (*openFile, error) {
 	if f != nil {
 		return f, nil
 	}
-	f, err := o.ways.open(ctx, o.c, o.path)
+	f, err := o.ways.open(ctx, o.c, o.path, nil)
 	if err == nil && keyOf(o.c.Realm, o.path, f.attr) != o.key {
 		f.close()
 		return nil, api.E(api.Conflict, "read", o.path, "there is another version now than the one that was spawned")
@@ -196,25 +197,57 @@ func (o *storeOrigin) give(ctx context.Context, q binfs.Question) ([]byte, error
 // maxBeside is the longest record beside a program: the tree of 4 GiB.
 const maxBeside = 3 << 20
 
-// beside reads what the store keeps beside the object f; ok is false where
-// that is nothing, or of another version.
-func beside(ctx context.Context, f *openFile, path string) (o binfs.Opening, ok bool, err error) {
-	at := besideAt(f.names)
-	if at == nil {
-		return o, false, nil
+// besideReader reads what a store keeps beside an object, while the object is being
+// opened: neither needs the other.
+type besideReader struct {
+	ctx  context.Context
+	path string
+	done chan struct{} // nil: nothing is kept there
+
+	kept binfs.Beside
+	ok   bool
+	err  error
+}
+
+// begin is told where the object is; of several places the last one counts.
+func (b *besideReader) begin(at *pathServer, names []string) {
+	b.wait()
+	names = besideAt(names)
+	if !strings.HasPrefix(b.path, "/s3/") || names == nil {
+		b.done = nil
+		return
 	}
-	b, w, err := f.at.Root.Get(ctx, maxBeside, at...)
-	if api.KindOf(err) == api.NotFound || err == nil && w.Link {
-		return o, false, nil
+	b.ok, b.err, b.done = false, nil, make(chan struct{})
+	go func() { // ends with ctx
+		defer close(b.done)
+		data, w, err := at.Root.Get(b.ctx, maxBeside, names...)
+		switch {
+		case api.KindOf(err) == api.NotFound || err == nil && w.Link:
+		case err != nil:
+			b.err = err
+		default:
+			if b.kept, err = binfs.UnmarshalBeside(data); err != nil {
+				b.err = api.E(api.Unavailable, "spawn", b.path, "the store gives damaged bytes of what it keeps beside the program; try again, or put the program anew")
+			}
+			b.ok = err == nil
+		}
+	}()
+}
+
+func (b *besideReader) wait() {
+	if b.done != nil {
+		<-b.done
 	}
-	if err != nil {
-		return o, false, err
+}
+
+// of says what is kept beside f; ok is false where that is nothing, or about another
+// version.
+func (b *besideReader) of(f *openFile) (o binfs.Opening, ok bool, err error) {
+	if b.done == nil {
+		b.begin(f.at, f.names)
 	}
-	kept, err := binfs.UnmarshalBeside(b)
-	if err != nil {
-		return o, false, api.E(api.Unavailable, "spawn", path, "the store gives damaged bytes of what it keeps beside the program; try again, or put the program anew")
-	}
-	return kept.Opening, kept.Version == f.attr.Version, nil
+	b.wait()
+	return b.kept.Opening, b.ok && b.kept.Version == f.attr.Version, b.err
 }
 
 // besideAt is where the record is; nil for what is in no bucket.

@@ -53,8 +53,10 @@ type Config struct {
 	// PathProgram takes a program from a path of the realm's name space, as c may
 	// read it.
 	PathProgram func(c api.Caller, path string) (api.Program, error)
-	// ColdStart tells how a program came to this node; nil where it was here.
+	// ColdStart tells how a program came to this node; nil where that is not known.
 	ColdStart func(realm, digest string) *binfs.Cold
+	// ColdStarts does so for all of a realm, by digest.
+	ColdStarts func(realm string) map[string]binfs.Cold
 	// Methods are those of other roles, by name.
 	Methods map[string]Method
 	// Endpoints serves the procs' connections; Ended of a proc closes its own.

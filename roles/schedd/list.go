@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sigmaos/api"
+	"sigmaos/runtime/binfs"
 	"sigmaos/runtime/slot"
 )
 
@@ -115,6 +116,7 @@ func (s *Schedd) procs(c api.Caller, f api.ProcFilter) ([]api.ProcInfo, error) {
 	}
 	out := []api.ProcInfo{}
 	var running []live
+	var realms []string // of each
 	s.mu.Lock()
 	for id, r := range s.realms {
 		if !f.Realms && id != c.Realm {
@@ -126,15 +128,40 @@ func (s *Schedd) procs(c api.Caller, f api.ProcFilter) ([]api.ProcInfo, error) {
 				if p.slot != nil {
 					running = append(running, live{len(out), p, p.slot})
 				}
-				out = append(out, p.info(s.cfg.Info.Node))
+				out, realms = append(out, p.info(s.cfg.Info.Node)), append(realms, id)
 			}
 		}
 		shorten(out[first:], r)
 	}
 	s.mu.Unlock()
 	s.addPIDs(c, out, running)
+	if f.Start {
+		s.addStarts(out, realms)
+	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Created.Before(out[j].Created) })
 	return out, nil
+}
+
+// addStarts says how the programs of procs came to the node.
+func (s *Schedd) addStarts(list []api.ProcInfo, realms []string) {
+	if s.cfg.ColdStarts == nil {
+		return
+	}
+	known := make(map[string]map[string]binfs.Cold)
+	for i := range list {
+		p, realm := &list[i], realms[i]
+		if p.Stamps.Slot == 0 {
+			continue
+		}
+		cold, ok := known[realm]
+		if !ok {
+			cold = s.cfg.ColdStarts(realm)
+			known[realm] = cold
+		}
+		if c, ok := cold[p.Digest]; ok {
+			p.Start = startOf(&c, p.Stamps.Slot)
+		}
+	}
 }
 
 // shorten gives each listed proc the shortest prefix that no other proc of the

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"sigmaos/api"
+	"sigmaos/runtime/binfs"
 	"sigmaos/runtime/seccomp"
 	"sigmaos/runtime/slot"
 	"sigmaos/sched/node"
@@ -70,7 +71,11 @@ func (s *Schedd) howCame(p *proc) *api.ColdStart {
 	if slot == 0 || s.cfg.ColdStart == nil {
 		return nil
 	}
-	c := s.cfg.ColdStart(p.realm.rec.ID, p.prog.Digest)
+	return startOf(s.cfg.ColdStart(p.realm.rec.ID, p.prog.Digest), slot)
+}
+
+// startOf is what a start was that had its slot then.
+func startOf(c *binfs.Cold, slot int64) *api.ColdStart {
 	if c == nil || c.Looked < slot {
 		return &api.ColdStart{Warm: true}
 	}

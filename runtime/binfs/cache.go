@@ -49,7 +49,11 @@ type flight struct {
 	err  error
 }
 
-// Cold tells how a program came to this node since the mount is there.
+// OwnDisk is where programs came from that the node's disk had.
+const OwnDisk = "own disk"
+
+// Cold tells how a program came into the node's page cache since the mount is
+// there. What the disk had is not counted.
 type Cold struct {
 	From     string `json:"from"`   // who gave it last
 	Looked   int64  `json:"looked"` // CLOCK_MONOTONIC, ns: when it was looked for first
@@ -73,6 +77,8 @@ func newCache(s *Store, r remote, quota int64, log *slog.Logger) *cache {
 func (c *cache) Tree(ctx context.Context, realm string, d Digest) (Tree, Profile, error) {
 	t, err := c.anyTree(realm, d)
 	if err == nil {
+		looked := monotonic()
+		c.note(realm, d, func(x *Cold) { x.Looked, x.From = looked, OwnDisk })
 		return t, c.profile(realm, d).within(t).touches(t), nil
 	}
 	if c.remote == nil {
@@ -287,7 +293,7 @@ func (c *cache) note(realm string, d Digest, fn func(*Cold)) {
 	fn(x)
 }
 
-// coldOf is how a program came here; nil where it did not come from elsewhere.
+// coldOf is how a program came here; nil where nobody looked for it.
 func (c *cache) coldOf(realm, digest string) *Cold {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -296,6 +302,19 @@ func (c *cache) coldOf(realm, digest string) *Cold {
 		return &y
 	}
 	return nil
+}
+
+// allCold is coldOf of all programs of a realm, by digest.
+func (c *cache) allCold(realm string) map[string]Cold {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make(map[string]Cold)
+	for k, x := range c.cold {
+		if k.realm == realm {
+			out[k.digest] = *x
+		}
+	}
+	return out
 }
 
 // disk takes a realm's turn to write.

@@ -45,7 +45,7 @@ type settings struct {
 
 // question is what the serving process is asked while it runs.
 type question struct {
-	Cold   bool   `json:"cold,omitempty"` // how Realm's program Digest came here; else for the counts
+	Cold   bool   `json:"cold,omitempty"` // how Realm's program Digest came here, "": all of them; else for the counts
 	Realm  string `json:"realm,omitempty"`
 	Digest string `json:"digest,omitempty"`
 }
@@ -210,7 +210,7 @@ func (h *Holder) Stats(ctx context.Context) (s Stats, err error) {
 }
 
 // Cold tells how a program came to this node since the mount is there; nil
-// where it was here, or nobody has started it.
+// where nobody has started it.
 func (h *Holder) Cold(ctx context.Context, realm, digest string) (c *Cold, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -222,6 +222,20 @@ func (h *Holder) Cold(ctx context.Context, realm, digest string) (c *Cold, err e
 		return nil, fmt.Errorf("binfs: %w", err)
 	}
 	return c, h.dec.Decode(&c)
+}
+
+// AllCold is Cold of all programs of a realm that were started, by digest.
+func (h *Holder) AllCold(ctx context.Context, realm string) (m map[string]Cold, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if d, ok := ctx.Deadline(); ok {
+		h.conn.SetDeadline(d)
+		defer h.conn.SetDeadline(time.Time{})
+	}
+	if err := json.NewEncoder(h.conn).Encode(question{Cold: true, Realm: realm}); err != nil {
+		return nil, fmt.Errorf("binfs: %w", err)
+	}
+	return m, h.dec.Decode(&m)
 }
 
 // Abort ends a process that does not answer. That breaks the FUSE connection, so

@@ -78,6 +78,10 @@ func Main() int {
 			unix.Unmount(dir, unix.MNT_DETACH)
 			return 0
 		}
+		if q.Cold && q.Digest == "" {
+			enc.Encode(programs.allCold(q.Realm))
+			continue
+		}
 		if q.Cold {
 			enc.Encode(programs.coldOf(q.Realm, q.Digest))
 			continue
