@@ -21,8 +21,9 @@ const (
 )
 
 // Fair is the paper's Figure 10: four realms, each with as many CPU-bound
-// best-effort procs as the machine has CPUs, come one after the other and go in
-// the same order. What each gets is read from its cgroups, from outside.
+// best-effort procs as the machine has CPUs, for every node of the cluster, come
+// one after the other and go in the same order. What each gets is read from its
+// cgroups, from outside: of all nodes of this machine.
 //
 // A realm's distance is how far its CPU time is from an equal part of what the
 // realms with work got together, relative to that part. The value is the greatest
@@ -52,6 +53,7 @@ func Fair(ctx context.Context, c Cluster, o Options) (r Result, err error) {
 type fair struct {
 	phase  time.Duration
 	c      Cluster
+	procs  int // of each realm
 	realms []*tenant
 	s      *sampler
 	change []time.Duration // when a realm began to come or to go; then the end
@@ -71,6 +73,11 @@ type tenant struct {
 // takes longer, and is not what this is about.
 func (f *fair) open(ctx context.Context, c Cluster, o Options) error {
 	f.c = c
+	nodes, err := c.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	f.procs = cores() * max(1, len(nodes))
 	var patterns []string
 	for i := range fairRealms {
 		t := &tenant{name: fmt.Sprintf("bench-fair-%d", i+1)}
@@ -88,7 +95,7 @@ func (f *fair) open(ctx context.Context, c Cluster, o Options) error {
 		if t.program, _, err = upload(ctx, t.c, o, "benchproc", "make"); err != nil {
 			return err
 		}
-		if err := t.come(ctx); err != nil {
+		if err := t.come(ctx, f.procs); err != nil {
 			return err
 		}
 		t.id = t.burners.view.Realm
@@ -102,8 +109,8 @@ func (f *fair) open(ctx context.Context, c Cluster, o Options) error {
 	return nil
 }
 
-func (t *tenant) come(ctx context.Context) (err error) {
-	t.burners, err = startBurners(ctx, t.c, t.program, cores())
+func (t *tenant) come(ctx context.Context, procs int) (err error) {
+	t.burners, err = startBurners(ctx, t.c, t.program, procs)
 	return err
 }
 
@@ -127,7 +134,7 @@ func (f *fair) run(ctx context.Context, log io.Writer) (err error) {
 	for k := range 2*fairRealms - 1 {
 		f.change = append(f.change, f.s.now())
 		if k < fairRealms {
-			if err := f.realms[k].come(ctx); err != nil {
+			if err := f.realms[k].come(ctx, f.procs); err != nil {
 				return err
 			}
 		} else {
@@ -192,7 +199,7 @@ func (f *fair) result() Result {
 	}
 	r.N, r.P50, r.Spread = len(each), median(each), []float64{slices.Min(each), slices.Max(each)}
 	r.Against, r.AgainstValue, r.Ratio = "what is allowed", fairLimit, r.Value/fairLimit
-	r.Note = fmt.Sprintf("four realms with %d procs each, over %.0f s; the spread is that of single seconds", cores(), (to - from).Seconds())
+	r.Note = fmt.Sprintf("four realms with %d procs each, over %.0f s; the spread is that of single seconds", f.procs, (to - from).Seconds())
 
 	settle := Result{Bench: "fair", Row: "settle", Unit: "s"}
 	var times []float64
