@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 )
@@ -64,6 +62,7 @@ type Cold struct {
 	Failed   int64  `json:"failed"` // CLOCK_MONOTONIC, ns: when a chunk could not be had last; 0: never
 
 	asked int64 // likewise: when that was found out
+	lost  bool  // the log has it that the disk does not keep all of it
 }
 
 func newCache(s *Store, r remote, quota int64, log *slog.Logger) *cache {
@@ -114,7 +113,7 @@ func (c *cache) land(realm string, d Digest, v opened) {
 	c.mu.Unlock()
 	go func() { // ends with the disk's writes
 		if err := c.keepTree(realm, d, v.tree, v.profile); err != nil {
-			c.log.Warn("a program from elsewhere is not kept on disk", "realm", realm, "digest", d, "err", err)
+			c.notKept(realm, d, err)
 		}
 		close(kept)
 		c.mu.Lock()
@@ -258,7 +257,7 @@ func (c *cache) keepAll(realm string, d Digest, list []uint32, parts [][]byte) {
 			<-kept
 		}
 		if err := c.keep(realm, d, list, parts); err != nil {
-			c.log.Warn("chunks are not kept on disk", "realm", realm, "digest", d, "err", err)
+			c.notKept(realm, d, err)
 		}
 	}
 	c.mu.Lock()
@@ -315,61 +314,4 @@ func (c *cache) allCold(realm string) map[string]Cold {
 		}
 	}
 	return out
-}
-
-// disk takes a realm's turn to write.
-func (c *cache) disk(realm string) *sync.Mutex {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	m := c.kept[realm]
-	if m == nil {
-		m = new(sync.Mutex)
-		c.kept[realm] = m
-	}
-	return m
-}
-
-func (c *cache) keepTree(realm string, d Digest, t Tree, p Profile) error {
-	m := c.disk(realm)
-	m.Lock()
-	defer m.Unlock()
-	path := c.cachePath(realm, d)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	if len(p) > 0 {
-		if err := c.saveProfile(realm, d, p); err != nil {
-			return err
-		}
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := f.Truncate(t.Size); err != nil {
-		return err
-	}
-	return replace(path+".tree", t.Marshal())
-}
-
-func (c *cache) keep(realm string, d Digest, list []uint32, parts [][]byte) error {
-	m := c.disk(realm)
-	m.Lock()
-	defer m.Unlock()
-	path := c.cachePath(realm, d)
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil // its realm or its turn in the cache is over
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	for n, i := range list {
-		if _, err := f.WriteAt(parts[n], int64(i)*ChunkSize); err != nil {
-			return err
-		}
-	}
-	return evict(filepath.Dir(path), c.quota, path)
 }

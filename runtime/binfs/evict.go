@@ -16,33 +16,11 @@ func evict(dir string, quota int64, keep string) error {
 	if quota <= 0 {
 		return nil
 	}
-	list, err := os.ReadDir(dir)
+	files, total, err := programsIn(dir)
 	if err != nil {
 		return err
 	}
-	type file struct {
-		path  string
-		bytes int64
-		when  int64
-	}
-	var files []file
-	var total int64
-	for _, e := range list {
-		if strings.HasSuffix(e.Name(), ".tree") || !strings.HasPrefix(e.Name(), digestPrefix) {
-			continue
-		}
-		info, err := e.Info()
-		if err != nil {
-			continue // gone meanwhile
-		}
-		f := file{path: filepath.Join(dir, e.Name()), when: info.ModTime().UnixNano()}
-		if st, ok := info.Sys().(*syscall.Stat_t); ok {
-			f.bytes = st.Blocks * 512 // without the holes
-		}
-		total += f.bytes
-		files = append(files, f)
-	}
-	slices.SortFunc(files, func(a, b file) int {
+	slices.SortFunc(files, func(a, b cachedFile) int {
 		switch {
 		case a.path == keep && b.path != keep:
 			return 1
@@ -66,4 +44,34 @@ func evict(dir string, quota int64, keep string) error {
 		total -= f.bytes
 	}
 	return errors.Join(errs...)
+}
+
+// cachedFile is a program in a cache.
+type cachedFile struct {
+	path  string
+	bytes int64 // without the holes
+	when  int64
+}
+
+func programsIn(dir string) (files []cachedFile, total int64, err error) {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, e := range list {
+		if strings.HasSuffix(e.Name(), ".tree") || !strings.HasPrefix(e.Name(), digestPrefix) {
+			continue
+		}
+		info, err := e.Info()
+		if err != nil {
+			continue // gone meanwhile
+		}
+		f := cachedFile{path: filepath.Join(dir, e.Name()), when: info.ModTime().UnixNano()}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			f.bytes = st.Blocks * 512
+		}
+		total += f.bytes
+		files = append(files, f)
+	}
+	return files, total, nil
 }
