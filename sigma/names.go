@@ -34,7 +34,7 @@ type Names struct {
 }
 
 const (
-	retryTime = 6 * time.Second // until a lost server is given up
+	retryTime = 5 * time.Second // until a lost server is given up: a dead leader is followed by then
 	// serviceLink begins the target of an endpoint link to a part of σOS:
 	// svc:NAME@NODE.
 	serviceLink = "svc:"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -30,6 +31,23 @@ func TestFAULTS_F12_EtcdQuorumLost(t *testing.T) {
 		_, err := n1.etcdPut(time.Second)
 		return err != nil, "a write still succeeds"
 	})
+	// Names are answered by who still leads, or fail in 5 s and say why.
+	names := c.Names()
+	for what, call := range map[string]func() error{
+		"put":  func() error { _, err := names.PutFile(minute(t), "/f", nil); return err },
+		"get":  func() error { _, _, err := names.GetFile(minute(t), "/f"); return err },
+		"list": func() error { _, err := names.ReadDir(minute(t), "/", "", 0); return err },
+	} {
+		begin := time.Now()
+		err := call()
+		const slow = 2 * time.Second // of this machine
+		if took := time.Since(begin); err == nil && what == "put" || took > 5*time.Second+slow {
+			t.Errorf("%s without quorum: %v after %v", what, err, took)
+		}
+		if err != nil && (api.KindOf(err) != api.Unavailable || !strings.Contains(err.Error(), "etcd")) {
+			t.Errorf("%s without quorum: %v (kind %q); want that it speaks of etcd", what, err, api.KindOf(err))
+		}
+	}
 	for i, end := 0, time.Now().Add(scaled(5*time.Second, time.Minute)); time.Now().Before(end) || i < 5; i++ {
 		text := fmt.Sprint("without quorum ", i)
 		if o, e, code := n1.Ctl("run", "/bin/echo", "say", string(ep), text); code != 0 || o != text+"\n" {
