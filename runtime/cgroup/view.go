@@ -114,3 +114,13 @@ func (t *Tree) BEThreads(fn func(realm, slot string, tids []int)) error {
 	}
 	return nil
 }
+
+// Neighbours counts the other nodes that have best-effort groups below the root.
+func (t *Tree) Neighbours() int {
+	dir, _ := t.dir("pids", "be")
+	nodes, err := subdirs(dir)
+	if err != nil {
+		return 0
+	}
+	return len(nodes) - 1
+}

@@ -17,7 +17,8 @@
 // So a [Spreader] looks at which threads can run, and where, ten times a second.
 // While two realms or more have some that can run for long, it decides on which CPU
 // each of these is best ([Plan]) and keeps it there. A thread that sleeps, and all
-// of them once one realm is alone, may be anywhere. Procs cannot set their CPUs
+// of them once one realm is alone, may be anywhere. Where nodes share a machine,
+// each keeps its own threads even, one realm's too: that makes all of them even. Procs cannot set their CPUs
 // themselves, so that every thread which is kept to one is kept by us.
 package spread
 
@@ -58,6 +59,8 @@ const (
 // Groups lists the threads of best-effort slots; see cgroup.Tree.
 type Groups interface {
 	BEThreads(fn func(realm, slot string, tids []int)) error
+	// Neighbours are the other nodes of the machine.
+	Neighbours() int
 }
 
 // Spreader places threads of a node's best-effort procs. Its owner closes it.
@@ -188,7 +191,8 @@ func (s *Spreader) place() error {
 			realms[t.Realm] = true
 		}
 	}
-	if len(realms) > 1 {
+	shared := len(realms) > 1 || len(realms) == 1 && s.groups.Neighbours() > 0
+	if shared {
 		for _, m := range Plan(list, len(s.cpus), most) {
 			s.threads[m.TID].CPU = m.To
 			s.threads[m.TID].kept = false // elsewhere
@@ -196,7 +200,7 @@ func (s *Spreader) place() error {
 	}
 	var errs []error
 	for tid, t := range s.threads {
-		switch keep := t.placed && len(realms) > 1; {
+		switch keep := t.placed && shared; {
 		case keep && !t.kept:
 			var one unix.CPUSet
 			one.Set(s.cpus[t.CPU])
