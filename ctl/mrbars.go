@@ -53,9 +53,6 @@ func (b *bars) show(s *mr.Summary) {
 	fmt.Fprintln(b.w, line)
 }
 
-// end leaves the bars where they are: what comes next goes below.
-func (b *bars) end() { b.lines = 0 }
-
 func bar(p mr.Progress) string {
 	done, running := 0, 0
 	if p.Total > 0 {

@@ -325,6 +325,42 @@ func TestMapReduceBadInput(t *testing.T) {
 	}
 }
 
+// One line of a gigabyte is many records: no word of it is cut, and no proc holds
+// more of it than its memory.
+func TestMapReduceALineOfAGigabyte(t *testing.T) {
+	n := StartNode(t)
+	names := n.Client("default").Names()
+	putTexts(t, n, "/ux/~local/in", nil)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	f, err := names.Create(ctx, "/ux/~local/in/line")
+	if err != nil {
+		t.Fatal(err)
+	}
+	piece := []byte(strings.Repeat("seven words that are one line again ", 30_000)) // 1 MB
+	pieces := scaled(100, 1000)
+	for range pieces {
+		if _, err := f.Write(piece); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, code := mrRun(t, n, "--app", "wc", "--in", "/ux/~local/in", "--out", "/ux/~local/out", "--memory", "64MiB", "--reducers", "2")
+	var want []string
+	for _, w := range strings.Fields("seven words that are one line again") {
+		want = append(want, fmt.Sprintf("%s\t%d\n", w, 30_000*pieces))
+	}
+	sort.Strings(want)
+	if got := sorted(parts(t, n, "/ux/~local/out")); code != 0 || got != strings.Join(want, "") {
+		t.Errorf("status %d, %+v: %q", code, s.State, got)
+	}
+	if s.State.Maps.Total < 4 || s.State.MapStats.RSS > 64<<20 {
+		t.Errorf("%d maps, the largest of %d bytes", s.State.Maps.Total, s.State.MapStats.RSS)
+	}
+}
+
 // An output directory takes one job, and another only in its place when that was
 // asked for.
 func TestMapReduceOutputIsOneJobs(t *testing.T) {

@@ -44,7 +44,7 @@ s() {
 
 # html PACKAGE: all pages of a Debian package, one behind the other, in one file.
 html() {
-	(cd "$work" && apt-get download -qq "$1" >/dev/null) || fail "apt has not given $1 (apt-get update)"
+	(cd "$work" && apt-get download -qq -o APT::Sandbox::User=root "$1" >/dev/null) || fail "apt has not given $1 (apt-get update)"
 	mkdir "$work/deb"
 	dpkg -x "$work/$1"_*.deb "$work/deb"
 	find "$work/deb" -name '*.html' -type f -print0 | LC_ALL=C sort -z | xargs -0 cat >"$work/out/$1.html"
