@@ -33,7 +33,7 @@ func sigmactl(args []string) int {
 			}
 			dir := filepath.Dir(exe)
 			return bench.Run(ctx, name, benchCluster{c}, bench.Options{
-				Programs: filepath.Join(dir, "procs"), Log: os.Stderr, N: o.N, Seconds: o.Seconds, Corpus: o.Corpus,
+				Programs: filepath.Join(dir, "procs"), Log: os.Stderr, N: o.N, Seconds: o.Seconds, Corpus: o.Corpus, Load: o.Load,
 				Sigmad: filepath.Join(dir, "sigmad"), Connect: connectNode,
 			})
 		},

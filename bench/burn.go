@@ -16,8 +16,20 @@ type burners struct {
 	view cgroup.View // of one of them
 }
 
+// burner is a program that uses all the CPU that it gets when it is told to burn.
+type burner struct {
+	program string // as make builds it
+	memory  int64
+	does    string
+}
+
+var loads = map[string]burner{
+	"":    {"benchproc", 32 << 20, "that count"},
+	"img": {"img", 96 << 20, "that scale an image again and again"},
+}
+
 // startBurners returns when all have started.
-func startBurners(ctx context.Context, c Cluster, program string, n int) (b *burners, err error) {
+func startBurners(ctx context.Context, c Cluster, program string, memory int64, n int) (b *burners, err error) {
 	b = &burners{c: c}
 	defer func() {
 		if err != nil {
@@ -27,7 +39,7 @@ func startBurners(ctx context.Context, c Cluster, program string, n int) (b *bur
 	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), spawnTime)
 	defer cancel()
 	for range n {
-		id, err := c.Spawn(sctx, &api.ProcDesc{Program: program, Name: "burn", Args: []string{"burn"}, Env: goEnv, Memory: 32 << 20})
+		id, err := c.Spawn(sctx, &api.ProcDesc{Program: program, Name: "burn", Args: []string{"burn"}, Env: goEnv, Memory: memory})
 		if err != nil {
 			return b, err
 		}

@@ -67,10 +67,12 @@ type Cluster interface {
 
 // Options of a run.
 type Options struct {
-	Programs string // directory of hello, hello-c, benchproc
+	Programs string // directory of hello, hello-c, benchproc, img
 	Log      io.Writer
 	N        int     // starts or dials in all, rounds of net; 0 is the bench's own
 	Seconds  float64 // of one measured second in rate; 0 is 10
+	// Load is what the procs of fair do: img scales images, "" counts.
+	Load string
 	// Corpus is the text of mr: S, M or L, or a directory; "" is M.
 	Corpus string
 	// Sigmad is the program of which benches of two nodes start two.

@@ -36,7 +36,11 @@ func Fair(ctx context.Context, c Cluster, o Options) (r Result, err error) {
 	if seconds == 0 {
 		seconds = 10
 	}
-	f := fair{phase: time.Duration(seconds * float64(time.Second))}
+	work, ok := loads[o.Load]
+	if !ok {
+		return r, api.E(api.Invalid, "bench", "fair", "--load %s: there is img, and without it procs that count", o.Load)
+	}
+	f := fair{work: work, phase: time.Duration(seconds * float64(time.Second))}
 	if f.phase < fairSettle+fairWindow {
 		return r, api.E(api.Invalid, "bench", "fair", "--seconds %v: shares have %v to settle and are taken over %v; give at least %v", seconds, fairSettle, fairWindow, (fairSettle + fairWindow).Seconds())
 	}
@@ -51,6 +55,7 @@ func Fair(ctx context.Context, c Cluster, o Options) (r Result, err error) {
 }
 
 type fair struct {
+	work   burner
 	phase  time.Duration
 	c      Cluster
 	procs  int // of each realm
@@ -65,6 +70,7 @@ type tenant struct {
 	c       Cluster
 	conn    io.Closer
 	program string
+	memory  int64
 	id      string // in its groups' paths
 	burners *burners
 }
@@ -80,7 +86,7 @@ func (f *fair) open(ctx context.Context, c Cluster, o Options) error {
 	f.procs = cores() * max(1, len(nodes))
 	var patterns []string
 	for i := range fairRealms {
-		t := &tenant{name: fmt.Sprintf("bench-fair-%d", i+1)}
+		t := &tenant{name: fmt.Sprintf("bench-fair-%d", i+1), memory: f.work.memory}
 		err := c.CreateRealm(ctx, t.name)
 		if api.KindOf(err) == api.Exists { // of a bench that was killed
 			err = errors.Join(c.RemoveRealm(ctx, t.name), c.CreateRealm(ctx, t.name))
@@ -92,7 +98,7 @@ func (f *fair) open(ctx context.Context, c Cluster, o Options) error {
 		if t.c, t.conn, err = c.InRealm(ctx, t.name); err != nil {
 			return err
 		}
-		if t.program, _, err = upload(ctx, t.c, o, "benchproc", "make"); err != nil {
+		if t.program, _, err = upload(ctx, t.c, o, f.work.program, "make"); err != nil {
 			return err
 		}
 		if err := t.come(ctx, f.procs); err != nil {
@@ -110,7 +116,7 @@ func (f *fair) open(ctx context.Context, c Cluster, o Options) error {
 }
 
 func (t *tenant) come(ctx context.Context, procs int) (err error) {
-	t.burners, err = startBurners(ctx, t.c, t.program, procs)
+	t.burners, err = startBurners(ctx, t.c, t.program, t.memory, procs)
 	return err
 }
 
@@ -199,7 +205,7 @@ func (f *fair) result() Result {
 	}
 	r.N, r.P50, r.Spread = len(each), median(each), []float64{slices.Min(each), slices.Max(each)}
 	r.Against, r.AgainstValue, r.Ratio = "what is allowed", fairLimit, r.Value/fairLimit
-	r.Note = fmt.Sprintf("four realms with %d procs each, over %.0f s; the spread is that of single seconds", f.procs, (to - from).Seconds())
+	r.Note = fmt.Sprintf("four realms with %d procs each %s, over %.0f s; the spread is that of single seconds", f.procs, f.work.does, (to - from).Seconds())
 
 	settle := Result{Bench: "fair", Row: "settle", Unit: "s"}
 	var times []float64

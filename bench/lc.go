@@ -111,7 +111,7 @@ func (l *lcRun) reserved(ctx context.Context, mcpu int64, env []string, args ...
 
 func (l *lcRun) once(ctx context.Context, beside bool) (r lcOnce, err error) {
 	if beside {
-		b, err := startBurners(ctx, l.c, l.program, 2*cores())
+		b, err := startBurners(ctx, l.c, l.program, loads[""].memory, 2*cores())
 		if err != nil {
 			return r, err
 		}

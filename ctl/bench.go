@@ -27,6 +27,7 @@ type BenchOptions struct {
 	N       int
 	Seconds float64
 	Corpus  string
+	Load    string
 }
 
 func (a *app) bench() *cobra.Command {
@@ -46,7 +47,8 @@ func (a *app) bench() *cobra.Command {
   name   files of the realm: reads, writes, a directory of 100,000, watches, against
          raw puts and gets of etcd
   fair   four realms of best-effort procs that come and go: how equal their shares of
-         the CPU are, how soon, and whether any is left unused
+         the CPU are, how soon, and whether any is left unused; with --load img they
+         scale images, as the paper's do
   lc     a latency-critical server's latency beside best-effort procs that use up the
          machine, against the same alone
   mr     word count over real text by procs, against the same functions in one process,
@@ -57,6 +59,7 @@ func (a *app) bench() *cobra.Command {
 	c.Flags().IntVarP(&o.N, "count", "n", 0, "how many starts, dials, rounds of net, pairs of lc, rounds of mr (default: the bench's own)")
 	c.Flags().Float64Var(&o.Seconds, "seconds", 0, "length of a measured run of rate, of a phase of fair, of each half of a run of lc (default: the bench's own)")
 	c.Flags().StringVar(&o.Corpus, "corpus", "M", "text of mr: S, M, L, as fetch.sh put it into the cache, or a directory")
+	c.Flags().StringVar(&o.Load, "load", "", "what the procs of fair do: img scales images (default: they count)")
 	c.Flags().StringVar(&plot, "plot", "", "also draw it, as an SVG file")
 	c.PreRunE = func(_ *cobra.Command, args []string) error {
 		switch {

@@ -323,6 +323,23 @@ func TestBenchFair(t *testing.T) {
 	if _, e, code := n.Ctl("bench", "fair", "--seconds", "1"); code == 0 || !strings.Contains(e, "--seconds") {
 		t.Errorf("a second is too short for it: %d %q", code, e)
 	}
+	if _, e, code := n.Ctl("bench", "fair", "--load", "nothing"); code == 0 || !strings.Contains(e, "--load nothing") {
+		t.Errorf("a load that there is not: %d %q", code, e)
+	}
+}
+
+// The paper's own load: procs that scale images.
+func TestBenchFairOfImages(t *testing.T) {
+	if !long {
+		t.Skip("half a minute; SIGMA_LONG=1")
+	}
+	f := StartNode(t).figures("fair", "--seconds", "3", "--load", "img")
+	if f.Row != "distance" || !strings.Contains(f.Note, "scale an image") || len(f.Courses) != 4 {
+		t.Errorf("%+v", f)
+	}
+	if u := f.has(t, "utilization", "", false); u.Value <= 0 || u.AgainstValue <= 0 {
+		t.Errorf("utilization is %+v", u)
+	}
 }
 
 // A reserved server and its reserved client, with and without best-effort procs.
