@@ -147,7 +147,7 @@ func (d *devNodes) spawn(stop func(), more ...string) error {
 		if i+1 < devPeers && len(d.nodes) >= devPeers {
 			offers = "node,named"
 		}
-		for _, r := range []string{"s3", "db"} {
+		for _, r := range []string{"besched", "lcsched", "s3", "db"} {
 			if slices.Contains(c.Roles, r) {
 				offers += "," + r
 			}

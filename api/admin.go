@@ -24,6 +24,7 @@ const (
 	MNodes       = "node.ls"           // → []NodeInfo; operator
 	MEtcdPeers   = "etcd.peers"        // → []EtcdPeer; operator
 	MNodeRemove  = "node.rm"           // Ref → NodeRemoved; operator
+	MNodeDrain   = "node.drain"        // DrainRequest → DrainState; operator
 	MRotate      = "cluster.rotate"    // RotateRequest → KeyInfo; operator
 	MClusterTok  = "cluster.token"     // → TokenFile: what admits a node; operator
 	MProbe       = "etcd.probe"        // EtcdProbe → EtcdProbed; operator, for benches
@@ -62,7 +63,26 @@ type NodeInfo struct {
 	Domain  string   `json:"domain,omitempty"`
 	Version string   `json:"version"`
 	Leaving bool     `json:"leaving,omitempty"`
-	Self    bool     `json:"self,omitempty"` // it answers
+	// Draining says that it is given nothing new.
+	Draining bool `json:"draining,omitempty"`
+	Self     bool `json:"self,omitempty"` // it answers
+}
+
+// DrainRequest has a node given nothing new, or again.
+type DrainRequest struct {
+	Name    string `json:"name"`
+	Off     bool   `json:"off,omitempty"`      // end it
+	Look    bool   `json:"look,omitempty"`     // only tell how it stands
+	GraceMS int64  `json:"grace_ms,omitempty"` // that procs have, once they were asked to end
+	All     bool   `json:"all,omitempty"`      // ask best-effort procs too
+}
+
+// DrainState is what still depends on a node.
+type DrainState struct {
+	Name     string `json:"name"`
+	Draining bool   `json:"draining"`
+	Here     int    `json:"here"` // procs that run there
+	Away     int    `json:"away"` // that were spawned there and run elsewhere, or wait: they end with the node
 }
 
 // NodeRemoved is what became of node rm.

@@ -45,6 +45,9 @@ type ProcDesc struct {
 	// A node without a label is a domain of its own.
 	Group string   `json:"group,omitempty"`
 	Apart []string `json:"apart,omitempty"` // ids
+	// Node is the name of the node that a BE proc is to run on, whatever others have
+	// room: for who tests a node. It waits there, outside the queue.
+	Node string `json:"node,omitempty"`
 }
 
 // Normalize fills in the defaults and checks every field against the limits.
@@ -60,7 +63,7 @@ func (d *ProcDesc) Normalize() error {
 		return bad(TooLarge, "the program's path is longer than %d bytes", MaxPath)
 	}
 	size := 0
-	for _, s := range [][]string{{d.Program, d.Name, d.Domain, d.Group}, d.Args, d.Env, d.Apart} {
+	for _, s := range [][]string{{d.Program, d.Name, d.Domain, d.Group, d.Node}, d.Args, d.Env, d.Apart} {
 		for _, a := range s {
 			if strings.IndexByte(a, 0) >= 0 {
 				return bad(Invalid, "a NUL byte in path, args or env: Unix strings end there")
@@ -108,6 +111,9 @@ func (d *ProcDesc) Normalize() error {
 	}
 	if len(d.Apart) > MaxApart {
 		return bad(TooLarge, "apart from %d procs; the limit is %d (procs that spread can share a group)", len(d.Apart), MaxApart)
+	}
+	if len(d.Node) > 64 || d.Node != "" && d.Class == LC {
+		return bad(Invalid, "node %q: only a best-effort proc is bound to a node, whose name has at most 64 bytes; an LC proc has a failure domain", printable(d.Node))
 	}
 	if d.Class == BE && (d.Domain != "" || d.Group != "" || len(d.Apart) > 0) {
 		return bad(Invalid, "a failure domain, group or apart on a best-effort proc: only LC procs are given a place; use --class LC")

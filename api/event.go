@@ -15,6 +15,7 @@ const (
 	EventEnded    = "ended"    // a proc; Detail is its status
 	EventDialled  = "dialled"  // Detail is the address outside
 	EventRestored = "restored" // the cluster's realms from a backup
+	EventDrained  = "drained"  // a node; Detail says which, and undrained
 	EventMissing  = "missing"  // so many events came too fast to be kept
 )
 

@@ -180,7 +180,7 @@ func (t *twoNodes) coldStart(ctx context.Context, row coldRow, text []byte, w *a
 	time.Sleep(20 * time.Millisecond) // what that left to do
 	b := t.node[1]
 	begin := now()
-	_, id, st, err := b.Run(ctx, &api.ProcDesc{Program: program, Args: []string{"-q"}, Memory: 64 << 20})
+	_, id, st, err := b.Run(ctx, &api.ProcDesc{Program: program, Args: []string{"-q"}, Memory: 64 << 20, Node: "b"})
 	if err != nil {
 		return 0, err
 	}

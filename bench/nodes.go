@@ -68,7 +68,7 @@ func startNodes(ctx context.Context, o Options, pair *lab.Pair) (_ *twoNodes, er
 	if err := os.WriteFile(token, text, 0o600); err != nil {
 		return nil, err
 	}
-	err = t.start(ctx, 1, "--roles", "node", "--join", pair.Addr(0)+":"+nodePort, "--token-file", token)
+	err = t.start(ctx, 1, "--roles", "node,besched,lcsched", "--join", pair.Addr(0)+":"+nodePort, "--token-file", token)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (t *twoNodes) start(ctx context.Context, i int, flags ...string) error {
 	n.cmd = exec.Command(t.o.Sigmad, append([]string{
 		"--name", n.name, "--node", letter, "--data-dir", filepath.Join(dir, "data"), "--run-dir", filepath.Join(dir, "run"),
 		"--cgroup-root", "sigma-" + n.name, "--uid-base", strconv.Itoa(1_910_000_000 + i*100_000),
-		"--listen", t.pair.Addr(i) + ":" + nodePort, "--metrics", "off", "--gateway", "off", "--log-level", "warn",
+		"--domain", letter, "--listen", t.pair.Addr(i) + ":" + nodePort, "--metrics", "off", "--gateway", "off", "--log-level", "warn",
 	}, flags...)...)
 	n.cmd.Stderr = &n.err
 	if err := t.pair.Side[i].Start(n.cmd, syscall.SIGTERM); err != nil {

@@ -62,8 +62,12 @@ func startReserved(ctx context.Context, c Cluster, program string, mcpu int64, e
 	// Not given up in the middle: it would run on without anybody who knows its id.
 	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), spawnTime)
 	defer cancel()
+	domain, err := domainOf(sctx, c)
+	if err != nil {
+		return api.ProcInfo{}, err
+	}
 	id, err := c.Spawn(sctx, &api.ProcDesc{
-		Program: program, Name: "bench", Args: args, Env: env, Memory: 64 << 20, Class: api.LC, MCPU: mcpu,
+		Program: program, Name: "bench", Args: args, Env: env, Memory: 64 << 20, Class: api.LC, MCPU: mcpu, Domain: domain,
 	})
 	if err != nil {
 		return api.ProcInfo{}, err
@@ -73,6 +77,18 @@ func startReserved(ctx context.Context, c Cluster, program string, mcpu int64, e
 		endProc(ctx, c, id)
 	}
 	return p, err
+}
+
+// domainOf is the failure domain of the node that c is connected to, which keeps a
+// proc on it: each node of a bench has one of its own.
+func domainOf(ctx context.Context, c Cluster) (string, error) {
+	nodes, err := c.Nodes(ctx)
+	for _, n := range nodes {
+		if n.Self {
+			return n.Domain, nil
+		}
+	}
+	return "", err
 }
 
 func started(ctx context.Context, c Cluster, id api.ProcID) (api.ProcInfo, error) {

@@ -66,7 +66,7 @@ func verbs(fn func(path string, c *cobra.Command)) {
 var silent = map[string]string{
 	"cat": "a file's own bytes", "put": "nothing", "cp": "nothing", "rm": "nothing", "mkdir": "nothing",
 	"sql": "rows, which are JSON anyhow", "realm token": "a file, written where it says", "cluster token": "a file, written where it says", "ep publish": "nothing",
-	"ep forward": "runs until interrupted", "mount": "runs until interrupted", "9p-serve": "runs until interrupted", "node drain": "nothing",
+	"ep forward": "runs until interrupted", "mount": "runs until interrupted", "9p-serve": "runs until interrupted",
 	"help": "help", "completion bash": "a script", "completion zsh": "a script", "completion fish": "a script", "completion powershell": "a script",
 }
 

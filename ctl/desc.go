@@ -21,7 +21,7 @@ type descFlags struct {
 	class, memory, mcpu, name, domain string
 	fds, threads                      int64
 	env, apart                        []string
-	group                             string
+	group, on                         string
 }
 
 func (d *descFlags) add(f *pflag.FlagSet) {
@@ -34,12 +34,13 @@ func (d *descFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&d.name, "name", "", "readable part of its id (default: the program's)")
 	f.StringVar(&d.domain, "domain", "", "LC: failure domain to run in")
 	f.StringVar(&d.group, "group", "", "LC: no two procs of a group are in one failure domain")
+	f.StringVar(&d.on, "on", "", "BE: node to run on, whatever others have room")
 	f.StringSliceVar(&d.apart, "apart", nil, "LC: ids of procs in whose failure domains it must not be")
 }
 
 // desc checks the numbers here, where what was typed can still be shown.
 func (d *descFlags) desc(args []string) (*api.ProcDesc, error) {
-	out := &api.ProcDesc{Program: args[0], Args: args[1:], Env: d.env, Name: d.name, Domain: d.domain, Group: d.group, Apart: d.apart, FDs: d.fds, Threads: d.threads}
+	out := &api.ProcDesc{Program: args[0], Args: args[1:], Env: d.env, Name: d.name, Domain: d.domain, Group: d.group, Apart: d.apart, Node: d.on, FDs: d.fds, Threads: d.threads}
 	if err := out.Class.UnmarshalText([]byte(d.class)); err != nil {
 		return nil, usage("--class %q: must be LC or BE", d.class)
 	}

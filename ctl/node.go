@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,15 +26,84 @@ func (a *app) node() *cobra.Command {
 		}
 		return a.print(list, func(w io.Writer) error {
 			tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(tw, "NAME\tNUMBER\tADDRESS\tROLES\tDOMAIN\tVERSION")
+			fmt.Fprintln(tw, "NAME\tNUMBER\tADDRESS\tROLES\tDOMAIN\tVERSION\tSTATE")
 			for _, n := range list {
-				fmt.Fprintf(tw, "%s\t%d\t%s\t%s\t%s\t%s\n", n.Name, n.Number, n.Addr, strings.Join(n.Roles, ","), n.Domain, n.Version)
+				state := "alive"
+				switch {
+				case n.Leaving:
+					state = "leaving"
+				case n.Draining:
+					state = "draining"
+				}
+				fmt.Fprintf(tw, "%s\t%d\t%s\t%s\t%s\t%s\t%s\n", n.Name, n.Number, n.Addr, strings.Join(n.Roles, ","), n.Domain, n.Version, state)
 			}
 			return tw.Flush()
 		})
 	})
-	top.AddCommand(a.data(ls, false), a.data(a.nodeRemove(), false))
+	top.AddCommand(a.data(ls, false), a.data(a.nodeDrain(), false), a.data(a.nodeUndrain(), false), a.data(a.nodeRemove(), false))
 	return top
+}
+
+// drainLook is how often drain looks whether the node is empty.
+const drainLook = 200 * time.Millisecond
+
+func (a *app) nodeDrain() *cobra.Command {
+	var r api.DrainRequest
+	var grace time.Duration
+	c := &cobra.Command{Use: "drain NAME", Short: "Give a machine nothing new and wait until it is empty", Args: cobra.ExactArgs(1),
+		Example: "  sigmactl node drain n3 --grace 1m",
+		Long: `drain has procs go to other nodes, and asks the latency-critical ones that run
+there to end (WaitKill, with the reason): their owners start successors, which run
+elsewhere, and have until --grace. Best-effort procs run to their end, or are asked
+too with --all. It returns when nothing depends on the node any more: procs that
+run there, and procs that were spawned there and run elsewhere. An interrupt ends
+the waiting and not the draining; undrain, or a restart of the node, does.`}
+	c.Flags().DurationVar(&grace, "grace", 30*time.Second, "time that procs have to end")
+	c.Flags().BoolVar(&r.All, "all", false, "ask best-effort procs too")
+	c.RunE = a.anyRealm(func(ctx context.Context, cl *admin.Client, args []string) error {
+		r.Name, r.GraceMS = args[0], grace.Milliseconds()
+		if grace < 0 {
+			return usage("--grace %v: want 0 or more", grace)
+		}
+		var st api.DrainState
+		for {
+			if err := cl.Call(ctx, api.MNodeDrain, r, &st); err != nil {
+				return err
+			}
+			if st.Here+st.Away == 0 {
+				break
+			}
+			r.Look = true
+			select {
+			case <-ctx.Done():
+				return api.E(api.Canceled, "node drain", r.Name, "%d procs run there and %d depend on it elsewhere; it goes on draining", st.Here, st.Away)
+			case <-time.After(drainLook):
+			}
+			if !st.Draining {
+				return api.E(api.Conflict, "node drain", r.Name, "the node was undrained, or restarted, before it was empty")
+			}
+		}
+		return a.print(st, func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, "node %s is empty and is given nothing new\n", st.Name)
+			return err
+		})
+	})
+	return c
+}
+
+func (a *app) nodeUndrain() *cobra.Command {
+	c := &cobra.Command{Use: "undrain NAME", Short: "Give a drained machine procs again", Args: cobra.ExactArgs(1), Example: "  sigmactl node undrain n3"}
+	c.RunE = a.anyRealm(func(ctx context.Context, cl *admin.Client, args []string) error {
+		var st api.DrainState
+		if err := cl.Call(ctx, api.MNodeDrain, api.DrainRequest{Name: args[0], Off: true}, &st); err != nil {
+			return err
+		}
+		return a.print(st, func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, "node %s takes procs again\n", st.Name)
+			return err
+		})
+	})
+	return c
 }
 
 func (a *app) nodeRemove() *cobra.Command {

@@ -275,7 +275,7 @@ func (s *System) meet(k shared, undo *undoStack) error {
 	}
 	g, err := gossip.Start(gossip.Config{
 		Port: s.Port, Advertise: advertise, Boot: s.boot, Secrets: s.record.GossipKeys, Seeds: seeds, Notice: s.Config.Notice(), Logger: s.Log.With("role", "gossip"),
-		Info: gossip.Info{Roles: s.Config.Roles, Domain: s.Config.Domain, Version: shortVersion(s.Version)},
+		Info: gossip.Info{Roles: s.Config.Roles, Domain: s.Config.Domain, Version: shortVersion(s.Version), Size: gossip.Size{MCPU: s.Config.MCPU, Memory: s.Config.Memory}},
 	})
 	if err != nil {
 		return err

@@ -256,16 +256,16 @@ func (s *System) dialPeer(ctx context.Context, node string) (net.Conn, error) {
 	return nil, err
 }
 
-// place is where a node may be; without a name, where some node may be.
-type place struct{ name, addr string }
+// address is where a node may be; without a name, where some node may be.
+type address struct{ name, addr string }
 
 // places lists where the node may be, or, of "", where some node with etcd may
 // be; the best first.
-func (s *System) places(node string) (list []place) {
+func (s *System) places(node string) (list []address) {
 	if g := s.meeting.Load(); g != nil {
 		for _, m := range g.Members() {
 			if m.Name != s.Config.Node && (m.Name == node || node == "" && slices.Contains(m.Roles, "named")) {
-				list = append(list, place{m.Name, m.Addr.String()})
+				list = append(list, address{m.Name, m.Addr.String()})
 			}
 		}
 		rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
@@ -275,7 +275,7 @@ func (s *System) places(node string) (list []place) {
 		return list
 	}
 	for _, x := range k.Seeds {
-		p := place{x.Name, x.Addr}
+		p := address{x.Name, x.Addr}
 		if (node == "" || x.Name == "" || x.Name == node) && x.Name != s.Config.Node && !slices.Contains(list, p) {
 			list = append(list, p)
 		}

@@ -16,7 +16,7 @@ import (
 
 // link lets other nodes call this one, and this one them.
 func (s *System) link(undo *undoStack) error {
-	opts := peers.Beats(rpc.Options{})
+	opts := peers.Beats(rpc.Options{MaxCalls: maxCalls})
 	server := rpc.NewServer(opts)
 	server.HandleInline(dialproxy.MethodKey, func(_ context.Context, r *rpc.Request) ([]byte, error) {
 		p, err := s.proxyNow()
@@ -28,8 +28,10 @@ func (s *System) link(undo *undoStack) error {
 	server.Handle(methodSign, s.sign)
 	s.serveLeader(server)
 	s.servePrograms(server)
+	s.servePlacement(server)
 	s.servePeers(server)
 	server.Handle(methodEvents, s.serveEvents)
+	server.Handle(methodDrain, s.serveDrain)
 	server.Handle(methodEndpoints, s.serveEndpoints)
 	links, err := peers.Start(peers.Config{Port: s.Port, Directory: s.Gossip, Server: server, Options: opts, Logger: s.Log.With("role", "links")})
 	if err != nil {
@@ -55,7 +57,12 @@ func (s *System) proxyNow() (*dialproxy.Proxy, error) {
 	if p := s.proxying.Load(); p != nil {
 		return p, nil
 	}
-	return nil, api.E(api.Unavailable, "link", s.Config.Node, "the node is starting")
+	return nil, s.starting()
+}
+
+// starting is what a node says that others ask too early.
+func (s *System) starting() error {
+	return api.E(api.Unavailable, "link", s.Config.Node, "the node is starting")
 }
 
 // others is the cluster as the proxy needs it.

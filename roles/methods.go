@@ -55,6 +55,9 @@ func (s *System) methods() map[string]schedd.Method {
 		api.MNodeRemove: {Operator: true, Run: decoded(func(ctx context.Context, _ api.Caller, r api.Ref) (any, error) {
 			return s.removeNode(ctx, r.Name)
 		})},
+		api.MNodeDrain: {Operator: true, Run: decoded(func(ctx context.Context, _ api.Caller, r api.DrainRequest) (any, error) {
+			return s.drain(ctx, r)
+		})},
 		api.MProbe: {Operator: true, Run: decoded(func(ctx context.Context, _ api.Caller, q api.EtcdProbe) (any, error) {
 			return s.probeEtcd(ctx, q)
 		})},
@@ -94,7 +97,7 @@ func (s *System) nodes() []api.NodeInfo {
 	for _, m := range s.Gossip.Members() {
 		out = append(out, api.NodeInfo{
 			Name: m.Name, Number: m.Number, Boot: m.Boot, Addr: m.Addr.String(), Roles: m.Roles, Domain: m.Domain, Version: m.Version,
-			Leaving: m.Leaving, Self: m.Number == s.nodeNum,
+			Leaving: m.Leaving, Draining: m.Draining, Self: m.Number == s.nodeNum,
 		})
 	}
 	return out

@@ -15,8 +15,6 @@ import (
 	"sigmaos/runtime/oom"
 	"sigmaos/runtime/slot"
 	"sigmaos/runtime/spread"
-	"sigmaos/sched/be"
-	"sigmaos/sched/node"
 )
 
 // maxQueued bounds the best-effort procs of a realm that wait on this node.
@@ -112,11 +110,12 @@ func startNode(ctx context.Context, s *System) (_ func(context.Context) error, e
 
 	s.Info.PID, s.Info.Number = os.Getpid(), s.nodeNum
 	s.Info.Layers, s.Info.Cgroup = layers.Names(), layout.Version.String()
+	s.startTalk(&undo)
 	d, err := schedd.New(schedd.Config{
 		Info: s.Info, NodeNum: s.nodeNum, Boot: s.boot, Pool: pool, Cgroups: tree, Logs: out, Store: store, Realms: s.Realms,
-		Capacity: node.New(s.Config.MCPU, s.Config.Memory), Queue: be.New(maxQueued), Logger: log,
+		Place: s.placement(tree), Others: s.scheddOthers(), Sizes: s.sizes, Logger: log,
 		Event: s.event, Endpoints: s.Proxy, Methods: s.methods(), DropNames: s.dropNames, ListEndpoints: s.listEndpoints,
-		FindProgram: away.find, PathProgram: (&published{s: s, stores: away.stores, chain: away.chain}).program, ColdStart: m.cold, ColdStarts: m.allCold,
+		FindProgram: away.find, Favour: away.favour, PathProgram: (&published{s: s, stores: away.stores, chain: away.chain}).program, ColdStart: m.cold, ColdStarts: m.allCold,
 	})
 	if err != nil {
 		return nil, err
@@ -124,6 +123,7 @@ func startNode(ctx context.Context, s *System) (_ func(context.Context) error, e
 	s.Schedd = d
 	s.running.Store(d)
 	undo.add(func() error { d.Close(); return nil })
+	s.followMembers(&undo)
 	return func(context.Context) error { return undo.run() }, nil
 }
 

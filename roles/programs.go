@@ -111,6 +111,13 @@ func (e *elsewhere) find(realm, path string) (api.Program, bool) {
 	return api.Program{}, false
 }
 
+// favour notes that a node is likely to have a program.
+func (e *elsewhere) favour(realm, digest, node string) {
+	if d, err := binfs.ParseDigest(digest); err == nil {
+		e.chain.Favour(realm, d, node)
+	}
+}
+
 // peerOrigin is another node.
 type peerOrigin struct {
 	s    *System

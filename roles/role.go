@@ -29,6 +29,7 @@ import (
 	"sigmaos/net/pki"
 	"sigmaos/net/port"
 	"sigmaos/net/realmtoken"
+	"sigmaos/net/talk"
 	"sigmaos/roles/config"
 	"sigmaos/roles/lock"
 	"sigmaos/roles/schedd"
@@ -56,6 +57,8 @@ var Table = []Role{
 	{Name: "proxy", Doc: "connects procs", Needs: []string{"events"}, Start: startProxy},
 	{Name: "names", Doc: "serves the realms' roots that it leads, and scratch", Needs: []string{"proxy"}, Start: startNames},
 	{Name: "node", Doc: "starts procs: slots, binfs, logs", Needs: []string{"proxy", "names"}, Start: startNode},
+	{Name: "besched", Doc: "may hold a shard of the queue of best-effort procs", Needs: []string{"node"}, Start: offered},
+	{Name: "lcsched", Doc: "may be the one that places latency-critical procs", Needs: []string{"node"}, Start: offered},
 	{Name: "s3", Doc: "serves the realms' buckets in object stores", Needs: []string{"proxy", "names"}, Start: startS3},
 	{Name: "db", Doc: "serves the realms' databases", Needs: []string{"proxy", "names"}, Start: startDB},
 	{Name: "gateway", Doc: "the way in for programs outside", Needs: []string{"node"}, Start: startGateway},
@@ -90,6 +93,8 @@ type System struct {
 	Port      *port.Port     // nil: this node is alone
 	Gossip    *gossip.Gossip // nil with Port
 	Peers     *peers.Peers   // nil with Port
+	talk      *talk.Talk     // nil with Port
+	draining  atomic.Bool    // this node
 	proxying  atomic.Pointer[dialproxy.Proxy]
 	meeting   atomic.Pointer[gossip.Gossip] // Gossip, for who runs before it is there
 	etcd      *clientv3.Client

@@ -31,9 +31,10 @@ func StartCluster(t *testing.T, count int, more ...string) []*Node {
 		if err != nil {
 			t.Fatal(err)
 		}
-		args := append([]string{"--node", fmt.Sprintf("n%d", i+1), "--listen", first, "--uid-base", fmt.Sprint(1_900_000_000 + i*20_000)}, more...)
+		name := fmt.Sprintf("n%d", i+1)
+		args := append([]string{"--node", name, "--domain", name, "--listen", first, "--uid-base", fmt.Sprint(1_900_000_000 + i*20_000)}, more...)
 		if i > 0 {
-			args = append(args, "--roles", "node,s3,db", "--join", first, "--token-file", token, "--listen", strings.Replace(first, ".1:", fmt.Sprintf(".%d:", i+1), 1))
+			args = append(args, "--roles", "node,besched,lcsched,s3,db", "--join", first, "--token-file", token, "--listen", strings.Replace(first, ".1:", fmt.Sprintf(".%d:", i+1), 1))
 		}
 		n := startIn(t, dir, args...)
 		if i == 0 {

@@ -51,7 +51,7 @@ func TestPaper33_ProgramFromAnotherNode(t *testing.T) {
 		var id api.ProcID
 		eventually(t, 20*time.Second, "the other node says what "+path+" is", func() (bool, string) {
 			var err error
-			id, err = c.Spawn(context.Background(), &api.ProcDesc{Program: path})
+			id, err = c.Spawn(context.Background(), n.bound(&api.ProcDesc{Program: path}))
 			return err == nil, fmt.Sprint(err)
 		})
 		if st := n.Await(c, id); st.State != api.Exited || st.Code != 0 {
@@ -123,7 +123,7 @@ func TestFAULTS_F20_DamagedProgramIsNeverExeced(t *testing.T) {
 		}
 	}
 	c := lacks.Client("default")
-	id, err := c.Spawn(context.Background(), &api.ProcDesc{Program: path})
+	id, err := c.Spawn(context.Background(), lacks.bound(&api.ProcDesc{Program: path}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func TestColdStormFetchesEachChunkOnce(t *testing.T) {
 				return
 			}
 			defer c.Close()
-			if ids[i], err = c.Spawn(context.Background(), &api.ProcDesc{Program: path, Args: []string{"exit", "0"}}); err != nil {
+			if ids[i], err = c.Spawn(context.Background(), lacks.bound(&api.ProcDesc{Program: path, Args: []string{"exit", "0"}})); err != nil {
 				t.Errorf("spawn: %v", err)
 			}
 		})
@@ -208,7 +208,7 @@ func TestPaper33_ProgramByItsPath(t *testing.T) {
 	run := func(args ...string) (api.ProcInfo, api.Status) {
 		t.Helper()
 		c := nodes[1].Client("default")
-		id, err := c.Spawn(context.Background(), &api.ProcDesc{Program: path, Args: args})
+		id, err := c.Spawn(context.Background(), nodes[1].bound(&api.ProcDesc{Program: path, Args: args}))
 		if err != nil {
 			t.Fatalf("spawn of %s: %v", path, err)
 		}
@@ -235,7 +235,7 @@ func TestPaper33_ProgramByItsPath(t *testing.T) {
 	}
 	c := nodes[1].Client("default")
 	for name, bad := range map[string]string{"missing": "/ux/n1/nothing", "a directory": "/ux/n1", "up": "/../etc/passwd", "no server": "/ux/n9/prog"} {
-		if id, err := c.Spawn(context.Background(), &api.ProcDesc{Program: bad}); err == nil {
+		if id, err := c.Spawn(context.Background(), nodes[1].bound(&api.ProcDesc{Program: bad})); err == nil {
 			t.Errorf("%s: %s is spawned as %s", name, bad, id)
 		}
 	}

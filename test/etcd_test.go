@@ -41,7 +41,7 @@ func (p *peers) join(more ...string) *Node {
 		p.t.Fatal(err)
 	}
 	args := append([]string{"--node", fmt.Sprintf("n%d", i+1), "--listen", strings.Replace(p.first, ".1:", fmt.Sprintf(".%d:", i+1), 1),
-		"--uid-base", fmt.Sprint(1_900_000_000 + i*20_000), "--roles", "node,named", "--memory", "1GiB"}, more...)
+		"--uid-base", fmt.Sprint(1_900_000_000 + i*20_000), "--roles", "node,besched,lcsched,named", "--memory", "1GiB"}, more...)
 	if i > 0 {
 		args = append(args, "--join", p.first, "--token-file", p.token)
 	}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -259,9 +260,34 @@ func (n *Node) Client(realm string) *admin.Client {
 	return c
 }
 
-// Ctl runs sigmactl and returns what it printed and its status.
+// bound has a proc run on this node, where it is one of several: most tests of
+// clusters are about a certain node. Those about placement spawn by themselves.
+func (n *Node) bound(d *api.ProcDesc) *api.ProcDesc {
+	name := n.flag("--node")
+	if name == "" || d.Node != "" || d.Domain != "" {
+		return d
+	}
+	c := *d
+	if c.Class == api.LC {
+		c.Domain = name
+	} else {
+		c.Node = name
+	}
+	return &c
+}
+
+// Ctl runs sigmactl and returns what it printed and its status. Where there are
+// several nodes, run and spawn are for this one.
 func (n *Node) Ctl(args ...string) (stdout, stderr string, code int) {
 	n.t.Helper()
+	if name := n.flag("--node"); name != "" {
+		for i, a := range args {
+			if a == "run" || a == "spawn" {
+				args = slices.Insert(slices.Clone(args), i+1, "--on", name)
+				break
+			}
+		}
+	}
 	return n.Shell(filepath.Join(bin, "sigmactl"), args...)
 }
 
@@ -303,7 +329,7 @@ func (n *Node) Run(c *admin.Client, d *api.ProcDesc) api.Status {
 	n.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	id, err := c.Spawn(ctx, d)
+	id, err := c.Spawn(ctx, n.bound(d))
 	if err != nil {
 		n.t.Fatalf("spawn: %v", err)
 	}
@@ -327,7 +353,7 @@ func (n *Node) Running(c *admin.Client, d *api.ProcDesc) api.ProcID {
 	n.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	id, err := c.Spawn(ctx, d)
+	id, err := c.Spawn(ctx, n.bound(d))
 	if err == nil {
 		err = c.WaitStart(ctx, id)
 	}

@@ -99,11 +99,12 @@ func newWorld(t *testing.T, seed uint64, count int) *world {
 		if err != nil {
 			t.Fatal(err)
 		}
-		roles := "node,named"
+		roles := "node,besched,lcsched,named"
 		if i >= 3 {
-			roles = "node"
+			roles = "node,besched,lcsched"
 		}
-		args := []string{"--node", fmt.Sprintf("n%d", i+1), "--listen", addr(i), "--uid-base", fmt.Sprint(1_900_000_000 + i*20_000),
+		name := fmt.Sprintf("n%d", i+1)
+		args := []string{"--node", name, "--domain", name, "--listen", addr(i), "--uid-base", fmt.Sprint(1_900_000_000 + i*20_000),
 			"--roles", roles, "--memory", "1GiB", "--mcpu", "2000"}
 		if i > 0 {
 			args = append(args, "--join", addr(0), "--token-file", token)

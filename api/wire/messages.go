@@ -61,6 +61,9 @@ func EncodeDesc(d *api.ProcDesc) []byte {
 	for _, a := range d.Apart {
 		f.String(12, a)
 	}
+	if d.Node != "" {
+		f.String(13, d.Node)
+	}
 	return f
 }
 
@@ -70,7 +73,7 @@ func DecodeDesc(p []byte) (*api.ProcDesc, error) {
 	var d api.ProcDesc
 	var class int64
 	err := decode{
-		str: map[uint8]*string{1: &d.Program, 9: &d.Domain, 10: &d.Name, 11: &d.Group},
+		str: map[uint8]*string{1: &d.Program, 9: &d.Domain, 10: &d.Name, 11: &d.Group, 13: &d.Node},
 		lst: map[uint8]*[]string{2: &d.Args, 3: &d.Env, 12: &d.Apart},
 		num: map[uint8]*int64{4: &class, 5: &d.MCPU, 6: &d.Memory, 7: &d.FDs, 8: &d.Threads},
 	}.run(p)

@@ -19,14 +19,23 @@ type Info struct {
 	Domain  string   // failure domain: a rack, a zone; "" is a domain of its own
 	Version string   // of sigmad, for people
 	Load    Load
+	Size    Size
 	Shards  []uint16 // of the best-effort queue that it serves
 	Leaving bool     // it has said goodbye and will end
+
+	Draining bool // it is given nothing new
 }
 
 // Load is what a node can still take.
 type Load struct {
 	FreeMCPU   int64
 	FreeMemory int64 // bytes
+}
+
+// Size is what a node has to give to procs in all.
+type Size struct {
+	MCPU   int64
+	Memory int64 // bytes
 }
 
 // Member is a node of the cluster.
@@ -42,7 +51,8 @@ const (
 	maxRoles    = 32
 	maxShards   = 64
 
-	flagLeaving = 1
+	flagLeaving  = 1
+	flagDraining = 2
 )
 
 // encode is a byte of version and fields as in api/wire.
@@ -73,9 +83,16 @@ func (i Info) encode() ([]byte, error) {
 		}
 		f.Bytes(8, b)
 	}
+	var flags int64
 	if i.Leaving {
-		f.Int(9, flagLeaving)
+		flags |= flagLeaving
 	}
+	if i.Draining {
+		flags |= flagDraining
+	}
+	f.Int(9, flags)
+	f.Int(10, i.Size.MCPU)
+	f.Int(11, i.Size.Memory)
 	if len(f) > maxInfo || len(i.Roles) > maxRoles || len(i.Shards) > maxShards {
 		return nil, api.E(api.TooLarge, "gossip", "", "what the node says of itself takes %d bytes, with %d roles and %d shards; the limits are %d, %d and %d: shorten its domain label or version",
 			len(f), len(i.Roles), len(i.Shards), maxInfo, maxRoles, maxShards)
@@ -92,7 +109,7 @@ func decodeInfo(b []byte) (i Info, err error) {
 		var n int64
 		var err error
 		switch tag {
-		case 1, 2, 6, 7, 9:
+		case 1, 2, 6, 7, 9, 10, 11:
 			n, err = wire.Int(v)
 		}
 		if err != nil {
@@ -122,7 +139,11 @@ func decodeInfo(b []byte) (i Info, err error) {
 				i.Shards = append(i.Shards, binary.LittleEndian.Uint16(v))
 			}
 		case 9:
-			i.Leaving = n&flagLeaving != 0
+			i.Leaving, i.Draining = n&flagLeaving != 0, n&flagDraining != 0
+		case 10:
+			i.Size.MCPU = n
+		case 11:
+			i.Size.Memory = n
 		}
 		return nil
 	})

@@ -70,6 +70,27 @@ func New(cfg Config) *Talk {
 	return t
 }
 
+// Flush waits until all messages are acknowledged, at most for so long.
+func (t *Talk) Flush(most time.Duration) {
+	for end := time.Now().Add(most); !t.idle() && time.Now().Before(end); {
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+func (t *Talk) idle() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range t.peers {
+		p.mu.Lock()
+		waits := len(p.queue)
+		p.mu.Unlock()
+		if waits > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // Close ends all conversations without a word, and waits for what is under way.
 func (t *Talk) Close() error {
 	t.mu.Lock()

@@ -70,7 +70,7 @@ type Config struct {
 // Default is what sigmad starts from; Dev what sigmad dev does.
 func Default() Config {
 	return Config{
-		Name: "sigma", Roles: []string{"node", "named", "s3", "db"}, Metrics: "127.0.0.1:9470", LogLevel: "info",
+		Name: "sigma", Roles: []string{"node", "besched", "lcsched", "named", "s3", "db"}, Metrics: "127.0.0.1:9470", LogLevel: "info",
 		LogRate: 8 << 20, LogBytes: 64 << 20, UIDBase: 1_900_000_000, UIDCount: 16384, CgroupRoot: "sigma",
 		MaxProcs: 1536, NoticeMS: 3000, ReplaceMS: 600_000, S3Bytes: 16 << 30, DBBytes: 1 << 30,
 	}

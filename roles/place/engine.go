@@ -42,8 +42,10 @@ type Config struct {
 	// Send and Watch are those of the node's talk.
 	Send  func(node uint16, m any)
 	Watch func(node uint16)
-	// Claim has etcd give out an epoch for lcsched. It may wait.
-	Claim func(ctx context.Context) (epoch uint64, err error)
+	// Claim has etcd give out an epoch for lcsched. It may wait. Patience is how long
+	// this node must have been elected before: one that starts knows nobody.
+	Claim    func(ctx context.Context) (epoch uint64, err error)
+	Patience time.Duration
 	// Used is the CPU time that this node's procs have had. nil: they seem idle.
 	Used func() time.Duration
 	// Serving is told when this node begins or ends to serve a shard.
@@ -221,19 +223,24 @@ func (e *Engine) handle(from uint16, m any) {
 
 // submitted is an order for this node's shard, or lcsched.
 func (e *Engine) submitted(from uint16, o *Order) {
-	var err error
-	if o.lc() {
-		err = e.place(o)
-	} else {
-		err = e.push(o)
-	}
-	switch {
+	switch err := e.accept(o); {
 	case err == nil:
 	case err == errNotHere:
 		e.send(o.home(), notHere{o.ID})
 	default:
 		e.send(o.home(), refuse{o.ID, api.AsError("spawn", err)})
 	}
+}
+
+// accept takes an order into the part of this node that it is for.
+func (e *Engine) accept(o *Order) error {
+	switch {
+	case o.Desc.Node != "":
+		return e.pin(o)
+	case o.lc():
+		return e.place(o)
+	}
+	return e.push(o)
 }
 
 // errNotHere is for an order that was not taken and may go elsewhere.

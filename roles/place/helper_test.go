@@ -225,7 +225,7 @@ func (n *machine) spawn(d api.ProcDesc) (api.ProcID, error) {
 	if err := d.Normalize(); err != nil {
 		n.w.t.Fatal(err)
 	}
-	return id, n.Submit(&Order{ID: id, Realm: "r", Desc: &d, Program: api.Program{Name: "p", Digest: "d"}})
+	return id, n.Submit(&Order{ID: id, Realm: "r", Desc: &d, Program: api.Program{Name: "p", Digest: "d"}}, nil)
 }
 
 // Start and the others make machine a Host.

@@ -39,8 +39,9 @@ func (h *home) init(cfg Config) {
 }
 
 // Submit takes a proc whose home this node is. Where it is refused at once there is
-// an error; after that, Host.Finished tells how it ended.
-func (e *Engine) Submit(o *Order) error {
+// an error. Else accepted is called before anything happens to the proc, and
+// Host.Finished tells how it ended.
+func (e *Engine) Submit(o *Order, accepted func()) error {
 	e.mu.Lock()
 	defer e.unlock()
 	if e.closed {
@@ -54,6 +55,9 @@ func (e *Engine) Submit(o *Order) error {
 	if err := e.route(x); err != nil {
 		delete(e.home.live, o.ID)
 		return err
+	}
+	if accepted != nil {
+		e.do(accepted)
 	}
 	return nil
 }
@@ -70,12 +74,7 @@ func (e *Engine) route(x *entry) error {
 		e.send(x.at, submit{x.o})
 		return nil
 	}
-	var err error
-	if x.o.lc() {
-		err = e.place(x.o)
-	} else {
-		err = e.push(x.o)
-	}
+	err := e.accept(x.o)
 	if err == errNotHere {
 		e.tryAgain(x)
 		return nil
@@ -85,7 +84,10 @@ func (e *Engine) route(x *entry) error {
 
 // target is who places o: the own shard or another one, or lcsched; 0 is nobody.
 func (e *Engine) target(o *Order) uint16 {
-	if o.lc() {
+	switch {
+	case o.Desc.Node != "":
+		return e.view.number(o.Desc.Node)
+	case o.lc():
 		return e.view.lcsched
 	}
 	list := e.view.shards
@@ -102,11 +104,7 @@ func (e *Engine) target(o *Order) uint16 {
 func (e *Engine) tryAgain(x *entry) {
 	x.at, x.to = 0, 0
 	if x.tries++; x.tries > maxTries {
-		what := "no node of the cluster holds a shard of the queue (role besched)"
-		if x.o.lc() {
-			what = "no node of the cluster is lcsched, which places latency-critical procs: none offers the role, or etcd does not answer"
-		}
-		e.finish(x, Result{Status: api.Status{State: api.Refused, Message: what + "; spawn it again"}})
+		e.finish(x, Result{Status: api.Status{State: api.Refused, Message: e.nowhere(x.o) + "; spawn it again"}})
 		return
 	}
 	e.after(elsewhere, func() {
@@ -117,6 +115,17 @@ func (e *Engine) tryAgain(x *entry) {
 			e.finish(x, Result{Status: api.Status{State: api.Refused, Message: err.Error()}})
 		}
 	})
+}
+
+// nowhere says why nobody takes an order.
+func (e *Engine) nowhere(o *Order) string {
+	switch {
+	case o.Desc.Node != "":
+		return "no node " + o.Desc.Node + " runs procs now"
+	case o.lc():
+		return "no node of the cluster is lcsched, which places latency-critical procs: none offers the role, or etcd does not answer"
+	}
+	return "no node of the cluster holds a shard of the queue (role besched)"
 }
 
 // finish makes a status final.

@@ -29,6 +29,12 @@ func (e *Engine) seeLC() {
 		e.stopLC()
 	case e.lcs.table != nil:
 		e.seeNodes()
+	case mine && e.cfg.Patience > 0:
+		e.after(e.cfg.Patience, func() {
+			if e.view.lcsched == e.cfg.Self.Number && e.lcs.table == nil {
+				e.claim()
+			}
+		})
 	case mine:
 		e.claim()
 	}

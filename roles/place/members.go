@@ -36,6 +36,16 @@ func (v *view) name(n uint16) string {
 	return "a node that is gone"
 }
 
+// number is that of the node of a name; 0 is nobody.
+func (v *view) number(name string) uint16 {
+	for _, m := range v.members {
+		if m.Name == name && offers(m, "node") {
+			return m.Number
+		}
+	}
+	return 0
+}
+
 // SetMembers tells of the members that are alive, this node among them.
 func (e *Engine) SetMembers(list []Member) {
 	e.mu.Lock()
@@ -69,7 +79,8 @@ func (e *Engine) SetMembers(list []Member) {
 	if e.shard.serves {
 		serving = append(serving, e.cfg.Self.Number)
 	}
-	e.run.draining = v.members[e.cfg.Self.Number].Draining
+	self := v.members[e.cfg.Self.Number]
+	e.run.draining = self.Draining || self.Leaving || !offers(self, "node")
 	e.run.alone = v.nodes <= 1
 	e.run.puller.SetShards(append(serving, v.shards...), v.nodes)
 	e.seeLC()

@@ -3,6 +3,7 @@ package place
 import (
 	"errors"
 	"maps"
+	"slices"
 	"time"
 
 	"sigmaos/api"
@@ -22,6 +23,7 @@ type runner struct {
 	runs     map[api.ProcID]*Order
 	active   map[string]int // best-effort ones, by realm
 	procs    int            // of those
+	pins     []*Order       // bound to this node, that wait; oldest first
 	tombs    tombs
 	wake     time.Duration // of the tick that is planned; 0 is none
 	cpu      sample
@@ -81,6 +83,7 @@ func (e *Engine) measure(mcpu int64) {
 // tick lets the puller decide. It follows everything that changes what it knows.
 func (e *Engine) tick() {
 	r := &e.run
+	e.servePins()
 	r.asks = r.puller.Tick(e.now(), e.machine(), r.asks[:0])
 	for _, a := range r.asks {
 		a.Active = maps.Clone(a.Active)
@@ -111,16 +114,23 @@ func (e *Engine) granted(from uint16, g grant) {
 		if r.tombs.has(o.ID) || r.runs[o.ID] != nil {
 			continue
 		}
-		if r.draining || e.cfg.Table.AdmitBE(string(o.ID), o.Desc.Memory) != nil {
+		if r.draining || !e.admitBE(o) {
 			e.send(from, back{o})
-			continue
 		}
-		r.procs++
-		r.active[o.Realm]++
-		e.begin(o, nil)
 	}
 	r.puller.Answered(e.now(), from, g.id, len(g.orders), g.h)
 	e.tick()
+}
+
+// admitBE starts o if there is room.
+func (e *Engine) admitBE(o *Order) bool {
+	if e.cfg.Table.AdmitBE(string(o.ID), o.Desc.Memory) != nil {
+		return false
+	}
+	e.run.procs++
+	e.run.active[o.Realm]++
+	e.begin(o, nil)
+	return true
 }
 
 // begin has an admitted proc started.
@@ -264,6 +274,8 @@ func (e *Engine) dropped(m drop) {
 	switch {
 	case e.run.runs[m.id] != nil:
 		e.do(func() { e.cfg.Host.End(m.id, api.Lost, m.why, 0) })
+	case e.unpin(m.id):
+		e.servePins()
 	case e.unqueue(m.id):
 	case e.lcs.table != nil && e.lcs.table.Cancel(string(m.id)):
 		e.flush()
@@ -287,6 +299,7 @@ func (e *Engine) runnerOver(p talk.Peer) {
 			e.do(func() { e.cfg.Host.End(id, api.Lost, "its home node fell silent", 0) })
 		}
 	}
+	e.run.pins = slices.DeleteFunc(e.run.pins, func(o *Order) bool { return o.home() == peer })
 	e.run.puller.Reset(peer)
 	if e.run.master == peer {
 		e.run.master = 0 // it greets again

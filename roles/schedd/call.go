@@ -7,7 +7,6 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/api/wire"
-	"sigmaos/runtime/logs"
 )
 
 type sender func(body any, data []byte) error
@@ -81,14 +80,14 @@ var methods = map[string]method{
 	api.MPrograms: {realm: true, run: of(func(s *Schedd, _ context.Context, c api.Caller, _ struct{}) (any, error) {
 		return s.programs.list(c.Realm), nil
 	})},
-	api.MProcs: {run: of(func(s *Schedd, _ context.Context, c api.Caller, f api.ProcFilter) (any, error) {
-		return s.procs(c, f)
+	api.MProcs: {run: of(func(s *Schedd, ctx context.Context, c api.Caller, f api.ProcFilter) (any, error) {
+		return s.procs(ctx, c, f)
 	})},
-	api.MWhy: {realm: true, run: of(func(s *Schedd, _ context.Context, c api.Caller, r api.Ref) (any, error) {
-		return s.why(c, r.Name)
+	api.MWhy: {realm: true, run: of(func(s *Schedd, ctx context.Context, c api.Caller, r api.Ref) (any, error) {
+		return s.why(ctx, c, r.Name)
 	})},
-	api.MDump: {realm: true, run: of(func(s *Schedd, _ context.Context, c api.Caller, r api.Ref) (any, error) {
-		return s.dump(c, r.Name)
+	api.MDump: {realm: true, run: of(func(s *Schedd, ctx context.Context, c api.Caller, r api.Ref) (any, error) {
+		return s.dump(ctx, c, r.Name)
 	})},
 	api.MEndpoints: {realm: true, run: of(func(s *Schedd, ctx context.Context, c api.Caller, _ struct{}) (any, error) {
 		return s.cfg.ListEndpoints(ctx, c.Realm)
@@ -129,13 +128,24 @@ func (s *Schedd) Call(ctx context.Context, c api.Caller, call wire.Call, send fu
 }
 
 func (s *Schedd) readLogs(ctx context.Context, c api.Caller, q api.LogQuery, send sender) error {
-	p, err := s.find(c, "logs", q.Name)
+	p, node, id, err := s.locate(ctx, c, "logs", q.Name)
+	switch {
+	case err != nil:
+		return err
+	case p != nil:
+		return s.readLog(ctx, p, q, send)
+	}
+	q.Name = id
+	b, err := json.Marshal(peerAsk{Caller: c, Logs: q})
 	if err != nil {
 		return err
 	}
-	opt := logs.Options{Follow: q.Follow, TailLines: q.Lines, Stream: q.Stream}
-	return s.cfg.Logs.Read(ctx, p.realm.rec.ID, string(p.id), opt, func(r logs.Record) error {
-		return send(api.LogRecord{Stream: r.Stream, Time: r.Time, Dropped: r.Stream == 0}, r.Data)
+	return s.cfg.Others.Follow(ctx, node, PeerLogs, b, func(m []byte) error {
+		r, err := wire.DecodeCall(m)
+		if err != nil {
+			return err
+		}
+		return send(r.Body, r.Data)
 	})
 }
 
@@ -176,15 +186,10 @@ func (s *Schedd) EndRealm(ctx context.Context, rec api.Realm) error {
 		s.realms[rec.ID] = r
 	}
 	r.closing = true
-	var live []*proc
-	for _, p := range r.procs {
-		if !p.state.Final() {
-			live = append(live, p)
-		}
-	}
+	live := r.liveLocked()
 	s.mu.Unlock()
 	for _, p := range live {
-		s.end(p, api.Killed, "its realm was removed")
+		s.kill(p, "its realm was removed")
 	}
 	s.cfg.Endpoints.RemoveRealm(rec.ID)
 	s.cfg.Pool.RemoveRealm(rec.ID)

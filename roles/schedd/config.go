@@ -9,12 +9,11 @@ import (
 	"sigmaos/api"
 	"sigmaos/api/wire"
 	"sigmaos/net/control"
+	"sigmaos/roles/place"
 	"sigmaos/runtime/binfs"
 	"sigmaos/runtime/cgroup"
 	"sigmaos/runtime/logs"
 	"sigmaos/runtime/slot"
-	"sigmaos/sched/be"
-	"sigmaos/sched/node"
 )
 
 // Realms is the table of tenants.
@@ -29,18 +28,23 @@ type Realms interface {
 // Config is what a schedd stands on; the owner of each part closes it after
 // the schedd.
 type Config struct {
-	Info     api.ClusterInfo
-	NodeNum  uint16 // of this node in proc ids
-	Boot     uint32 // of this boot
-	Pool     *slot.Pool
-	Cgroups  *cgroup.Tree
-	Logs     *logs.Store
-	Store    *binfs.Store
-	Realms   Realms
-	Capacity *node.Table
-	Queue    *be.Queue
-	Logger   *slog.Logger
-	Observe  Observer // may be nil
+	Info    api.ClusterInfo
+	NodeNum uint16 // of this node in proc ids
+	Boot    uint32 // of this boot
+	Pool    *slot.Pool
+	Cgroups *cgroup.Tree
+	Logs    *logs.Store
+	Store   *binfs.Store
+	Realms  Realms
+	// Place is how procs get to nodes; its Host is the schedd.
+	Place place.Config
+	// Others are the other nodes; nil: there are none.
+	Others Others
+	// Sizes are those of the nodes that run procs, the largest known of each; nil is
+	// this one's.
+	Sizes   func() []Size
+	Logger  *slog.Logger
+	Observe Observer // may be nil
 	// Event is told what happens in a realm, for the event log; it must not wait.
 	// nil is nobody.
 	Event func(realm string, e api.Event)
@@ -57,6 +61,8 @@ type Config struct {
 	ColdStart func(realm, digest string) *binfs.Cold
 	// ColdStarts does so for all of a realm, by digest.
 	ColdStarts func(realm string) map[string]binfs.Cold
+	// Favour says which node is likely to have a program; nil: nobody wants to know.
+	Favour func(realm, digest, node string)
 	// Methods are those of other roles, by name.
 	Methods map[string]Method
 	// Endpoints serves the procs' connections; Ended of a proc closes its own.
@@ -64,6 +70,12 @@ type Config struct {
 
 	KeepFor   time.Duration // an exit record; default 10 min
 	KeepCount int           // exit records of a realm; default 100,000
+}
+
+// Size is what a node has to give to procs.
+type Size struct {
+	Node         string
+	MCPU, Memory int64
 }
 
 // Method is a call of the tools that another role serves.

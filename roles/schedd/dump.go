@@ -2,6 +2,7 @@ package schedd
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,22 +15,34 @@ import (
 
 // dump shows where a proc hangs: the kernel's view of each thread, and for a Go
 // program SIGQUIT, which prints all goroutines to its stderr and ends it.
-func (s *Schedd) dump(c api.Caller, name string) (api.Dump, error) {
-	p, err := s.find(c, "dump", name)
-	if err != nil {
-		return api.Dump{}, err
+func (s *Schedd) dump(ctx context.Context, c api.Caller, name string) (d api.Dump, err error) {
+	p, node, id, err := s.locate(ctx, c, "dump", name)
+	switch {
+	case err != nil:
+		return d, err
+	case p == nil:
+		err = s.askNode(ctx, node, PeerDump, peerAsk{Caller: c, ID: id}, &d)
+		return d, err
 	}
+	return s.dumpOf(ctx, c, p, true)
+}
+
+// dumpOf dumps a proc that is here, or has its node do it.
+func (s *Schedd) dumpOf(ctx context.Context, c api.Caller, p *proc, follow bool) (d api.Dump, err error) {
 	s.mu.Lock()
-	sl, seq := p.slot, p.seq
+	sl, seq, there := p.slot, p.seq, s.thereLocked(p)
 	s.mu.Unlock()
-	if sl == nil {
-		return api.Dump{}, api.E(api.NotFound, "dump", name, "it does not run; see sigmactl why")
+	switch {
+	case follow && there != 0:
+		err = s.askNode(ctx, there, PeerDump, peerAsk{Caller: c, ID: string(p.id), Here: true}, &d)
+		return d, err
+	case sl == nil:
+		return d, api.E(api.NotFound, "dump", string(p.id), "it does not run; see sigmactl why")
 	}
 	pids, err := sl.Procs()
 	if err != nil {
-		return api.Dump{}, err
+		return d, err
 	}
-	var d api.Dump
 	var b strings.Builder
 	for _, pid := range pids {
 		if pid == sl.InitPid() {

@@ -1,6 +1,8 @@
 package schedd
 
 import (
+	"context"
+	"encoding/json"
 	"sort"
 	"time"
 
@@ -12,6 +14,8 @@ import (
 )
 
 // info is p for people. Call it under Schedd.mu or once p is final.
+func (s *Schedd) info(p *proc) api.ProcInfo { return p.info(s.nodeName(p.node)) }
+
 func (p *proc) info(node string) api.ProcInfo {
 	i := api.ProcInfo{
 		ID: p.id, Short: p.id.Short(), Realm: p.realm.rec.Name, Node: node, Parent: p.caller.Proc, User: p.caller.User,
@@ -110,25 +114,46 @@ func cpuTime(pid int) (time.Duration, error) {
 }
 
 // procs lists what the caller may see, oldest first.
-func (s *Schedd) procs(c api.Caller, f api.ProcFilter) ([]api.ProcInfo, error) {
+func (s *Schedd) procs(ctx context.Context, c api.Caller, f api.ProcFilter) ([]api.ProcInfo, error) {
 	if f.Realms && !c.Operator {
 		return nil, api.E(api.Denied, "ps", "", "only an operator sees other realms")
 	}
+	out := s.procsHere(c, f)
+	if s.cfg.Others != nil {
+		b, err := json.Marshal(peerAsk{Caller: c, Filter: f})
+		if err != nil {
+			return nil, err
+		}
+		out = merge(s.cfg.NodeNum, out, s.cfg.Others.AskAll(ctx, PeerList, b))
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Created.Before(out[j].Created) })
+	return out, nil
+}
+
+// procsHere lists the procs whose home this is, and guests.
+func (s *Schedd) procsHere(c api.Caller, f api.ProcFilter) []api.ProcInfo {
 	out := []api.ProcInfo{}
 	var running []live
-	var realms []string // of each
+	var realms []string // of each that this node has had
 	s.mu.Lock()
 	for id, r := range s.realms {
 		if !f.Realms && id != c.Realm {
 			continue
 		}
 		first := len(out)
-		for _, p := range r.procs {
-			if f.All || !p.state.Final() {
-				if p.slot != nil {
-					running = append(running, live{len(out), p, p.slot})
+		for _, list := range []map[api.ProcID]*proc{r.procs, r.guests} {
+			for _, p := range list {
+				if f.All || !p.state.Final() {
+					if p.slot != nil {
+						running = append(running, live{len(out), p, p.slot})
+					}
+					out = append(out, s.info(p))
+					if p.guest || p.node == s.cfg.NodeNum {
+						realms = append(realms, id)
+					} else {
+						realms = append(realms, "") // this node knows nothing of its start
+					}
 				}
-				out, realms = append(out, p.info(s.cfg.Info.Node)), append(realms, id)
 			}
 		}
 		shorten(out[first:], r)
@@ -138,8 +163,42 @@ func (s *Schedd) procs(c api.Caller, f api.ProcFilter) ([]api.ProcInfo, error) {
 	if f.Start {
 		s.addStarts(out, realms)
 	}
-	sort.Slice(out, func(i, j int) bool { return out[i].Created.Before(out[j].Created) })
-	return out, nil
+	return out
+}
+
+// merge makes one list of what the nodes say. The home of a proc knows how it
+// stands; its guest's node knows its process. A guest whose home does not answer is
+// shown as it is.
+func merge(self uint16, here []api.ProcInfo, answers [][]byte) []api.ProcInfo {
+	lists := []peerList{{self, here}}
+	for _, b := range answers {
+		var l peerList
+		if json.Unmarshal(b, &l) == nil {
+			lists = append(lists, l)
+		}
+	}
+	at := make(map[api.ProcID]int)
+	out := []api.ProcInfo{}
+	var guests []api.ProcInfo
+	for _, l := range lists {
+		for _, p := range l.Procs {
+			if home, _, _ := p.ID.Home(); home != l.Node {
+				guests = append(guests, p)
+				continue
+			}
+			at[p.ID] = len(out)
+			out = append(out, p)
+		}
+	}
+	for _, g := range guests {
+		i, known := at[g.ID]
+		if !known {
+			out = append(out, g)
+		} else if p := &out[i]; p.Status == nil {
+			p.PID, p.CPU, p.RSS, p.Start = g.PID, g.CPU, g.RSS, g.Start
+		}
+	}
+	return out
 }
 
 // addStarts says how the programs of procs came to the node.
@@ -150,7 +209,7 @@ func (s *Schedd) addStarts(list []api.ProcInfo, realms []string) {
 	known := make(map[string]map[string]binfs.Cold)
 	for i := range list {
 		p, realm := &list[i], realms[i]
-		if p.Stamps.Slot == 0 {
+		if p.Stamps.Slot == 0 || realm == "" {
 			continue
 		}
 		cold, ok := known[realm]
@@ -170,9 +229,11 @@ func shorten(list []api.ProcInfo, r *realm) {
 	if len(list) == 0 {
 		return
 	}
-	ids := make([]string, 0, len(r.procs))
-	for id := range r.procs {
-		ids = append(ids, string(id))
+	ids := make([]string, 0, len(r.procs)+len(r.guests))
+	for _, procs := range []map[api.ProcID]*proc{r.procs, r.guests} {
+		for id := range procs {
+			ids = append(ids, string(id))
+		}
 	}
 	sort.Strings(ids)
 	common := func(a, b string) int {
@@ -198,9 +259,7 @@ func shorten(list []api.ProcInfo, r *realm) {
 
 // top samples the node.
 func (s *Schedd) top(c api.Caller) (api.Top, error) {
-	s.mu.Lock()
-	cap := s.cfg.Capacity.Snapshot()
-	s.mu.Unlock()
+	cap := s.place.Capacity()
 	t := api.Top{
 		Time: time.Now(), Node: s.cfg.Info.Node, Cores: int(cap.MCPU / 1000), Memory: cap.Memory,
 		Reserved: cap.LCMCPU, MemLC: cap.LCMemory, MemBE: cap.BEMemory, Realms: []api.TopRealm{}, Procs: []api.ProcInfo{},
@@ -213,16 +272,16 @@ func (s *Schedd) top(c api.Caller) (api.Top, error) {
 		}
 		tr := api.TopRealm{Name: r.rec.Name, Slots: s.cfg.Pool.Count(id)}
 		first := len(t.Procs)
-		for _, p := range r.procs {
+		for _, p := range r.liveLocked() {
 			switch {
 			case p.state == api.Queued:
 				tr.Queued++
-			case !p.state.Final():
+			case p.guest || p.node == s.cfg.NodeNum:
 				tr.Running++
 				if p.slot != nil {
 					running = append(running, live{len(t.Procs), p, p.slot})
 				}
-				t.Procs = append(t.Procs, p.info(s.cfg.Info.Node))
+				t.Procs = append(t.Procs, s.info(p))
 			}
 		}
 		shorten(t.Procs[first:], r)

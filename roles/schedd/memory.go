@@ -25,15 +25,14 @@ const (
 )
 
 // boundLocked decides what the bound must be with p admitted, and reports how
-// it has to move before p starts.
-func (s *Schedd) boundLocked(p *proc) (lower, raise bool) {
-	c := s.cfg.Capacity
-	room := int64(branchRoom + c.CountBE()*slot.InitMemory)
-	most := c.Unreserved() + room
+// it has to move before p starts. The other figures are those of place.Memory.
+func (s *Schedd) boundLocked(p *proc, held int64, count int, unreserved int64) (lower, raise bool) {
+	room := int64(branchRoom + count*slot.InitMemory)
+	most := unreserved + room
 	switch {
 	case p.lc() && s.bound > most:
 		lower = true
-	case !p.lc() && s.bound < c.HeldBE()+room:
+	case !p.lc() && s.bound < held+room:
 		raise = true
 	default:
 		return false, false

@@ -6,6 +6,7 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/api/wire"
+	"sigmaos/roles/place"
 	"sigmaos/runtime/logs"
 	"sigmaos/runtime/slot"
 )
@@ -37,11 +38,16 @@ type proc struct {
 	cpu      time.Duration
 	rss      int64
 	denied   map[int]int
-	again    int     // starts that met a dead mount
-	starved  bool    // it ended for want of bytes of its program
-	evict    []*proc // to end before it can start
+	again    int  // starts that met a dead mount
+	starved  bool // it ended for want of bytes of its program
 
 	waitKills int // under way
+
+	order *place.Order
+	node  uint16 // that has taken it; 0 until one has
+	gone  bool   // from this machine, if it was here
+	guest bool   // its home is another node: what is kept here goes with it
+	tap   *tap   // of a guest
 }
 
 func (p *proc) lc() bool { return p.desc.Class == api.LC }

@@ -1,7 +1,7 @@
 package schedd
 
 import (
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -14,15 +14,47 @@ import (
 // realm is what this node knows of a tenant's procs. Schedd.mu guards it.
 type realm struct {
 	rec     api.Realm
-	procs   map[api.ProcID]*proc
-	ended   []*proc   // oldest first; what expireLocked forgets
-	use     quota.Use // queued and running
+	procs   map[api.ProcID]*proc // whose home this node is
+	guests  map[api.ProcID]*proc // that run here and have another home
+	ended   []*proc              // oldest first; what expireLocked forgets
+	use     quota.Use            // queued and running
 	closing bool
 	waits   atomic.Int64 // under way, of the realm's callers for its procs; see enter
 }
 
 func newRealm(rec api.Realm) *realm {
-	return &realm{rec: rec, procs: make(map[api.ProcID]*proc)}
+	return &realm{rec: rec, procs: make(map[api.ProcID]*proc), guests: make(map[api.ProcID]*proc)}
+}
+
+// realmLocked is a realm by its id. A record that a guest has made before this node
+// knew the realm (it has no name) is filled in.
+func (s *Schedd) realmLocked(id string) (*realm, error) {
+	r := s.realms[id]
+	if r != nil && r.rec.Name != "" {
+		return r, nil
+	}
+	rec, err := s.cfg.Realms.ByID(id)
+	if err != nil {
+		return r, err
+	}
+	if r == nil {
+		r = newRealm(rec)
+		s.realms[id] = r
+	}
+	r.rec = rec
+	return r, nil
+}
+
+// liveLocked lists what has not ended, guests included.
+func (r *realm) liveLocked() (live []*proc) {
+	for _, list := range []map[api.ProcID]*proc{r.procs, r.guests} {
+		for _, p := range list {
+			if !p.state.Final() {
+				live = append(live, p)
+			}
+		}
+	}
+	return live
 }
 
 // expireLocked forgets records over the count or older than before.
@@ -53,21 +85,28 @@ func (s *Schedd) find(c api.Caller, op, name string) (*proc, error) {
 	if p := r.procs[api.ProcID(name)]; p != nil {
 		return p, nil
 	}
-	var found []*proc
-	for id, p := range r.procs {
-		if strings.HasPrefix(string(id), name) {
-			found = append(found, p)
-		}
-	}
+	found := r.beginWithLocked(name)
 	switch len(found) {
 	case 0:
 		return nil, none
 	case 1:
-		return found[0], nil
+		return r.procs[found[0]], nil
 	}
-	sort.Slice(found, func(i, j int) bool { return found[i].id < found[j].id })
-	return nil, api.E(api.Invalid, op, name, "%d procs begin with that, among them %s and %s; give more letters",
-		len(found), found[0].id, found[1].id)
+	return nil, ambiguous(op, name, found)
+}
+
+func (r *realm) beginWithLocked(prefix string) (ids []api.ProcID) {
+	for id := range r.procs {
+		if strings.HasPrefix(string(id), prefix) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func ambiguous(op, name string, found []api.ProcID) error {
+	slices.Sort(found)
+	return api.E(api.Invalid, op, name, "%d procs begin with that, among them %s and %s; give more letters", len(found), found[0], found[1])
 }
 
 // findLocked looks an id up in every realm.

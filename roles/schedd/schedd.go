@@ -2,14 +2,17 @@
 // slots, and answers for them until their records expire. It is where the pure
 // policy of sched/ meets the slots, logs and programs of runtime/.
 //
-// One lock guards the queue, the capacity and the table of procs; nothing that
-// can wait is done under it. A proc goes through it like this:
+// Which node runs a proc is decided by roles/place. One lock guards the table of
+// procs; nothing that can wait is done under it. A proc goes through like this, and
+// the node of the first and last step (its home) may be another than that of the
+// others, where it is a guest:
 //
-//	Spawn     checks, pins the program's digest, queues          (home)
-//	dispatch  takes what fits from the queue, asks for a slot
+//	Spawn     checks, pins the program's digest, asks for a place  (home)
+//	Start     is told that the proc was admitted here, asks for a slot
 //	begin     gives the proc its descriptor 3 and hands it over
 //	ended     has the exit report and the channel's last frame
-//	finish    makes the status final, once, and wakes who waits
+//	leave     gives back what it held; a guest's last output goes home
+//	Finished  makes the status final, once, and wakes who waits    (home)
 //
 // The caller of every method is what the transport knows; another realm's procs
 // and procs that never were give the same NotFound.
@@ -25,7 +28,7 @@ import (
 	"sigmaos/api"
 	"sigmaos/internal/clock"
 	"sigmaos/net/fdpass"
-	"sigmaos/sched/node"
+	"sigmaos/roles/place"
 )
 
 // Schedd serves one node. It implements control.Handler.
@@ -33,7 +36,7 @@ type Schedd struct {
 	cfg      Config
 	log      *slog.Logger
 	programs *programs
-	empty    *node.Table     // this machine with nothing on it
+	place    *place.Engine
 	ctx      context.Context // of the procs' channels
 	stop     context.CancelFunc
 	wg       sync.WaitGroup
@@ -41,7 +44,6 @@ type Schedd struct {
 
 	mu     sync.Mutex
 	realms map[string]*realm // by id
-	lc     []*proc           // LC procs that wait, oldest first
 	closed bool
 	total  Totals
 	bound  int64 // on the memory of all best-effort procs together; see boundLocked
@@ -66,20 +68,23 @@ func New(cfg Config) (*Schedd, error) {
 		cfg.KeepCount = 100_000
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	size := cfg.Capacity.Snapshot()
 	s := &Schedd{
-		empty: node.New(size.MCPU, size.Memory),
-		cfg:   cfg, log: cfg.Logger, ctx: ctx, stop: stop,
+		cfg: cfg, log: cfg.Logger, ctx: ctx, stop: stop,
 		programs: newPrograms(cfg.Store),
 		closer:   fdpass.NewCloser(closeTime),
 		realms:   make(map[string]*realm),
 		total:    Totals{Ends: make(map[api.State]int64)},
 		bound:    math.MaxInt64,
 	}
+	cfg.Place.Host = host{s}
+	s.place = place.New(cfg.Place)
 	s.wg.Add(1)
 	go s.janitor()
 	return s, nil
 }
+
+// Placer is this node's part in placing procs.
+func (s *Schedd) Placer() *place.Engine { return s.place }
 
 // Close refuses new Spawns, ends every proc and returns when all have final
 // statuses. The pool must be closed after it.
@@ -88,15 +93,11 @@ func (s *Schedd) Close() {
 	s.closed = true
 	var all []*proc
 	for _, r := range s.realms {
-		for _, p := range r.procs {
-			if !p.state.Final() {
-				all = append(all, p)
-			}
-		}
+		all = append(all, r.liveLocked()...)
 	}
 	s.mu.Unlock()
 	for _, p := range all {
-		s.end(p, api.Killed, "sigmad is stopping")
+		s.kill(p, "sigmad is stopping")
 	}
 	limit := time.After(5 * time.Second)
 	for _, p := range all {
@@ -106,6 +107,7 @@ func (s *Schedd) Close() {
 			s.log.Error("a proc did not end in time", "proc", p.id)
 		}
 	}
+	s.place.Close()
 	s.stop()
 	s.wg.Wait()
 	s.closer.End()

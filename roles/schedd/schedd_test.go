@@ -17,12 +17,13 @@ import (
 	"sigmaos/api/wire"
 	"sigmaos/internal/clock"
 	"sigmaos/net/control"
+	"sigmaos/net/talk"
+	"sigmaos/roles/place"
 	"sigmaos/runtime/binfs"
 	"sigmaos/runtime/cgroup"
 	"sigmaos/runtime/logs"
 	"sigmaos/runtime/lsm"
 	"sigmaos/runtime/slot"
-	"sigmaos/sched/be"
 	"sigmaos/sched/node"
 )
 
@@ -171,7 +172,12 @@ func start(t *testing.T, change func(*Config)) *Schedd {
 	}
 	cfg := Config{
 		Info: api.ClusterInfo{Node: "n"}, NodeNum: 1, Boot: 1, Pool: pool, Cgroups: tree, Logs: out, Store: store, Realms: realms, Endpoints: noEndpoints{},
-		Capacity: node.New(machineCPU, machineMemory), Queue: be.New(1000), Logger: log,
+		Place: place.Config{
+			Self: talk.Peer{Number: 1, Boot: 1}, Table: node.New(machineCPU, machineMemory), Queued: 1000, Logger: log,
+			Claim: func(context.Context) (uint64, error) { return 1, nil },
+		},
+		Sizes:  func() []Size { return []Size{{"n", machineCPU, machineMemory}} },
+		Logger: log,
 	}
 	if change != nil {
 		change(&cfg)
@@ -179,6 +185,7 @@ func start(t *testing.T, change func(*Config)) *Schedd {
 	s, err := New(cfg)
 	must(err)
 	t.Cleanup(s.Close)
+	s.Placer().SetMembers([]place.Member{{Number: 1, Boot: 1, Name: "n", Roles: []string{"node", "besched", "lcsched"}}})
 	b, err := os.ReadFile(program(t))
 	must(err)
 	for _, realm := range []string{"id-a", "id-b"} {
@@ -266,7 +273,7 @@ func TestLifeOfAProc(t *testing.T) {
 	if !strings.HasPrefix(string(id), "life-") {
 		t.Errorf("its id is %s", id)
 	}
-	list, err := s.procs(alice, api.ProcFilter{})
+	list, err := s.procs(context.Background(), alice, api.ProcFilter{})
 	if err != nil || len(list) != 1 || list[0].State != api.Running || list[0].User != "alice" {
 		t.Errorf("%+v %v", list, err)
 	}
@@ -290,7 +297,7 @@ func TestLifeOfAProc(t *testing.T) {
 	if n := s.Totals(); n.Spawned != 1 || n.Ended != 1 || n.Running != 0 || n.Ends[api.Killed] != 1 {
 		t.Errorf("%+v", n)
 	}
-	if c := s.cfg.Capacity.Snapshot(); c.BEMemory != 0 {
+	if c := s.place.Capacity(); c.BEMemory != 0 {
 		t.Errorf("%+v is still held", c)
 	}
 }
@@ -334,7 +341,7 @@ func TestQueueWaitsForRoom(t *testing.T) {
 	hog := s.sleeping(t, alice, api.ProcDesc{Memory: 400 << 20})
 	waits := s.spawn(t, alice, api.ProcDesc{Memory: 200 << 20, Args: []string{"exit", "0"}})
 	doomed := s.spawn(t, alice, api.ProcDesc{Memory: 200 << 20})
-	w, err := s.why(alice, string(waits))
+	w, err := s.why(context.Background(), alice, string(waits))
 	if err != nil || w.Proc.State != api.Queued || len(w.Nodes) != 1 || !strings.Contains(w.Nodes[0], "memory") {
 		t.Errorf("why: %+v %v", w, err)
 	}
@@ -363,14 +370,14 @@ func TestPaper33_ReservedMemoryEvictsTheNewest(t *testing.T) {
 		t.Errorf("the newest: %+v", st)
 	}
 	for _, id := range []api.ProcID{old, lc} {
-		if w, err := s.why(alice, string(id)); err != nil || w.Proc.State != api.Running {
+		if w, err := s.why(context.Background(), alice, string(id)); err != nil || w.Proc.State != api.Running {
 			t.Errorf("%s: %+v %v", id, w.Proc.State, err)
 		}
 	}
-	if w, err := s.why(bob, string(reserved)); err != nil || w.Proc.State != api.Running {
+	if w, err := s.why(context.Background(), bob, string(reserved)); err != nil || w.Proc.State != api.Running {
 		t.Errorf("the reserved one: %v %v", w.Proc.State, err)
 	}
-	if c := s.cfg.Capacity.Snapshot(); c.LCMemory != 300<<20 || c.BEMemory != 150<<20 {
+	if c := s.place.Capacity(); c.LCMemory != 300<<20 || c.BEMemory != 150<<20 {
 		t.Errorf("%+v", c)
 	}
 }
@@ -413,7 +420,7 @@ func TestCallsOfToolsAreForWhoMayMakeThem(t *testing.T) {
 func TestDumpOfAProcThatHangs(t *testing.T) {
 	s := start(t, nil)
 	id := s.sleeping(t, alice, api.ProcDesc{})
-	d, err := s.dump(alice, string(id))
+	d, err := s.dump(context.Background(), alice, string(id))
 	if err != nil || !d.Go || !strings.Contains(d.Kernel, "thread") {
 		t.Fatalf("%+v %v", d, err)
 	}
@@ -423,7 +430,7 @@ func TestDumpOfAProcThatHangs(t *testing.T) {
 	if tail, _ := s.cfg.Logs.Tail("id-a", string(id), 64<<10); !strings.Contains(string(tail), "\ngoroutine 1 ") {
 		t.Errorf("its output ends with\n%s", tail)
 	}
-	if _, err := s.dump(alice, string(id)); api.KindOf(err) != api.NotFound {
+	if _, err := s.dump(context.Background(), alice, string(id)); api.KindOf(err) != api.NotFound {
 		t.Errorf("of one that has ended: %v", err)
 	}
 }

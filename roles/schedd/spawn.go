@@ -1,10 +1,11 @@
 package schedd
 
 import (
+	"fmt"
 	"time"
 
 	"sigmaos/api"
-	"sigmaos/sched/be"
+	"sigmaos/roles/place"
 	"sigmaos/sched/quota"
 )
 
@@ -36,6 +37,7 @@ func (s *Schedd) SpawnAs(c api.Caller, d *api.ProcDesc, id api.ProcID) (api.Proc
 	}
 	p := &proc{
 		id: id, desc: d, prog: prog, caller: c,
+		order: &place.Order{ID: id, Realm: c.Realm, User: c.User, Parent: c.Proc, Desc: d, Program: prog, Came: now/1e7 + 1},
 		state: api.Queued, created: time.Now(), done: make(chan struct{}), started: make(chan struct{}),
 	}
 	p.stamps.Spawn = now
@@ -45,10 +47,28 @@ func (s *Schedd) SpawnAs(c api.Caller, d *api.ProcDesc, id api.ProcID) (api.Proc
 		s.mu.Unlock()
 		return "", err
 	}
-	s.tell(c, api.Event{Kind: api.EventSpawned, Proc: p.id, Detail: prog.Name}) // before it can end
 	s.mu.Unlock()
-	s.dispatch()
+	err = s.place.Submit(p.order, func() { // before it can end
+		s.tell(c, api.Event{Kind: api.EventSpawned, Proc: p.id, Detail: prog.Name})
+	})
+	if err != nil {
+		s.forget(p)
+		e := *api.AsError("spawn", err)
+		e.Op, e.Subject = "spawn", p.desc.Program
+		return "", &e
+	}
 	return p.id, nil
+}
+
+// forget takes back what admitLocked entered.
+func (s *Schedd) forget(p *proc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(p.realm.procs, p.id)
+	p.realm.use = p.realm.use.Sub(quota.Of(p.desc))
+	s.total.Spawned--
+	s.total.Queued--
+	p.log.Close()
 }
 
 // tell has an event of the caller's realm noted.
@@ -63,19 +83,38 @@ func (s *Schedd) tell(c api.Caller, e api.Event) {
 	s.cfg.Event(c.Realm, e)
 }
 
-// admitLocked enters p into the table and a queue.
+// everFits refuses what no node could run even if it were empty.
+func (s *Schedd) everFits(d *api.ProcDesc) error {
+	if s.cfg.Sizes == nil {
+		return nil
+	}
+	var largest Size
+	for _, z := range s.cfg.Sizes() {
+		if d.Memory <= z.Memory && d.MCPU <= z.MCPU {
+			return nil
+		}
+		if largest.Node == "" || z.Memory > largest.Memory || z.Memory == largest.Memory && z.MCPU > largest.MCPU {
+			largest = z
+		}
+	}
+	if largest.Node == "" {
+		return nil // nobody is known yet
+	}
+	need := "needs " + size(d.Memory) + " of memory"
+	if d.Class == api.LC {
+		need = fmt.Sprintf("needs %d mCPU and %s of memory", d.MCPU, size(d.Memory))
+	}
+	return api.E(api.NoCapacity, "spawn", d.Program, "it %s on one node; the largest node, %s, has %d mCPU and %s", need, largest.Node, largest.MCPU, size(largest.Memory))
+}
+
+// admitLocked enters p into the table.
 func (s *Schedd) admitLocked(c api.Caller, p *proc) error {
 	if s.closed {
 		return api.E(api.Unavailable, "spawn", p.desc.Program, "this sigmad is stopping")
 	}
-	r := s.realms[c.Realm]
-	if r == nil {
-		rec, err := s.cfg.Realms.ByID(c.Realm)
-		if err != nil {
-			return err
-		}
-		r = newRealm(rec)
-		s.realms[c.Realm] = r
+	r, err := s.realmLocked(c.Realm)
+	if err != nil {
+		return err
 	}
 	if r.closing {
 		return api.E(api.NotFound, "spawn", p.desc.Program, "the realm is being removed")
@@ -84,14 +123,8 @@ func (s *Schedd) admitLocked(c api.Caller, p *proc) error {
 		return err
 	}
 	p.realm = r
-	// An empty machine of this size says whether it can ever run.
-	if err := s.tryLocked(s.empty, p); err != nil {
-		return api.E(api.NoCapacity, "spawn", p.desc.Program, "%v", err)
-	}
-	if p.lc() {
-		s.lc = append(s.lc, p)
-	} else if err := s.cfg.Queue.Push(be.Item{ID: string(p.id), Realm: c.Realm, Memory: p.desc.Memory, Payload: p}); err != nil {
-		return api.E(api.Busy, "spawn", p.desc.Program, "%v", err)
+	if err := s.everFits(p.desc); err != nil {
+		return err
 	}
 	p.log = s.cfg.Logs.Proc(c.Realm, string(p.id))
 	r.procs[p.id] = p

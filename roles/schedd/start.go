@@ -11,9 +11,9 @@ import (
 	"sigmaos/internal/failpoint"
 	"sigmaos/net/control"
 	"sigmaos/net/fdpass"
+	"sigmaos/roles/place"
 	"sigmaos/runtime/cgroup"
 	"sigmaos/runtime/slot"
-	"sigmaos/sched/quota"
 )
 
 // restTime is how soon a slot that was not ready for a small proc is tried
@@ -55,7 +55,7 @@ func (s *Schedd) getSlot(p *proc, tries int) {
 				return
 			}
 		}
-		s.finish(p, api.Status{State: api.Refused, Message: "no σcontainer: " + err.Error()})
+		s.leave(p, api.Status{State: api.Refused, Message: "no σcontainer: " + err.Error()}, nil)
 	})
 }
 
@@ -69,7 +69,7 @@ func (s *Schedd) begin(p *proc, sl *slot.Slot) error {
 	}
 	theirs := slot.Donated(fd)
 	s.mu.Lock()
-	if p.ending != "" || p.state.Final() {
+	if p.ending != "" || p.gone {
 		s.mu.Unlock()
 		ours.Close()
 		theirs.Close()
@@ -131,9 +131,7 @@ func (s *Schedd) ended(p *proc, sl *slot.Slot, e slot.End) {
 	}
 	st := p.statusLocked(e)
 	s.mu.Unlock()
-	s.finish(p, st)
-	s.cfg.Pool.Put(sl)
-	s.dispatch()
+	s.leave(p, st, func() { s.cfg.Pool.Put(sl) })
 }
 
 // starved says whether a proc ended for want of bytes of its program: the kernel
@@ -150,42 +148,37 @@ func (s *Schedd) starved(p *proc, e slot.End) bool {
 	return c != nil && c.Failed >= began
 }
 
-// finish makes p's status final, once.
-func (s *Schedd) finish(p *proc, st api.Status) {
+// leave tells that p is gone from this machine, once. then is called when its end
+// was told and before another proc is started in its place.
+func (s *Schedd) leave(p *proc, st api.Status, then func()) {
 	now := monotonic()
 	s.mu.Lock()
-	if p.state.Final() {
+	if p.gone {
 		s.mu.Unlock()
+		if then != nil {
+			then()
+		}
 		return
 	}
-	if p.state == api.Queued {
-		s.total.Queued--
-	} else {
-		s.total.Running--
-		s.cfg.Capacity.Release(string(p.id))
-	}
+	p.gone = true
 	if p.ending != "" && st.State == api.Refused {
 		st = api.Status{State: p.ending, Message: p.reason}
 	}
-	p.state, p.status = st.State, st
 	p.stamps.Ended = now
 	if p.timer != nil {
 		p.timer.Stop()
 	}
-	s.total.Ended++
-	s.total.Ends[st.State]++
-	p.realm.use = p.realm.use.Sub(quota.Of(p.desc))
-	p.realm.ended = append(p.realm.ended, p)
-	p.realm.expireLocked(s.cfg.KeepCount, time.Time{})
-	if s.cfg.Event != nil { // before anybody who waits may forget the realm
-		s.cfg.Event(p.realm.rec.ID, api.Event{Kind: api.EventEnded, Proc: p.id, User: p.caller.User, Detail: st.String()})
+	r := place.Result{Status: st, Stamps: p.stamps, CPU: int64(p.cpu), RSS: p.rss, Denied: p.denied}
+	if p.guest {
+		p.state, p.status = st.State, st
+		delete(p.realm.guests, p.id)
+		close(p.done)
 	}
-	close(p.done)
 	s.mu.Unlock()
-	p.log.Close()
-	if s.cfg.Observe != nil {
-		s.cfg.Observe.Ended(p.info(s.cfg.Info.Node))
+	if p.guest {
+		p.tap.flush(true)
 	}
+	s.place.Ended(p.id, r, then)
 }
 
 // channel is sigmad's end of a proc's control channel. It ends with the proc, so

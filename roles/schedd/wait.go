@@ -40,11 +40,17 @@ type procHandler struct {
 func (h procHandler) Started(api.Caller) {
 	failpoint.Hit("started")
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.p.state == api.Starting {
-		h.p.state = api.Running
-		h.p.stamps.Started = monotonic()
-		close(h.p.started)
+	p := h.p
+	first := p.state == api.Starting
+	if first {
+		p.state = api.Running
+		p.stamps.Started = monotonic()
+		close(p.started)
+	}
+	stamps := p.stamps
+	h.mu.Unlock()
+	if first && p.guest {
+		h.place.Began(p.id, stamps)
 	}
 }
 
@@ -128,6 +134,27 @@ func (s *Schedd) EnterRealm(c api.Caller, name string) (api.Caller, error) {
 // WaitStart returns nil when the proc said Started, its status if it ended
 // before.
 func (s *Schedd) WaitStart(ctx context.Context, c api.Caller, id string) (*api.Status, error) {
+	_, node, whole, err := s.locate(ctx, c, "waitstart", id)
+	switch {
+	case err != nil:
+		return nil, err
+	case node == s.cfg.NodeNum:
+		return s.waitStart(ctx, c, id)
+	}
+	return s.waitThere(ctx, node, peerAsk{Caller: c, ID: whole, Start: true})
+}
+
+// waitThere waits at a proc's home. If that falls silent the wait ends with an error.
+func (s *Schedd) waitThere(ctx context.Context, node uint16, q peerAsk) (*api.Status, error) {
+	var st peerStatus
+	err := s.askNode(ctx, node, PeerWait, q, &st)
+	if err != nil && ctx.Err() != nil {
+		err = canceled("wait", q.ID)
+	}
+	return st.Status, err
+}
+
+func (s *Schedd) waitStart(ctx context.Context, c api.Caller, id string) (*api.Status, error) {
 	p, err := s.find(c, "waitstart", id)
 	if err != nil {
 		return nil, err
@@ -158,6 +185,21 @@ func (s *Schedd) WaitStart(ctx context.Context, c api.Caller, id string) (*api.S
 
 // WaitExit returns the proc's final status.
 func (s *Schedd) WaitExit(ctx context.Context, c api.Caller, id string) (api.Status, error) {
+	_, node, whole, err := s.locate(ctx, c, "waitexit", id)
+	switch {
+	case err != nil:
+		return api.Status{}, err
+	case node == s.cfg.NodeNum:
+		return s.waitExit(ctx, c, id)
+	}
+	st, err := s.waitThere(ctx, node, peerAsk{Caller: c, ID: whole})
+	if st == nil {
+		st = new(api.Status)
+	}
+	return *st, err
+}
+
+func (s *Schedd) waitExit(ctx context.Context, c api.Caller, id string) (api.Status, error) {
 	p, err := s.find(c, "waitexit", id)
 	if err != nil {
 		return api.Status{}, err
@@ -182,6 +224,24 @@ func (s *Schedd) WaitExit(ctx context.Context, c api.Caller, id string) (api.Sta
 // Kill asks a proc to end and ends it by force after the grace. A proc that
 // has ended is no error.
 func (s *Schedd) Kill(c api.Caller, t wire.Target) error {
+	ctx, cancel := context.WithTimeout(s.ctx, killTime)
+	defer cancel()
+	_, node, whole, err := s.locate(ctx, c, "kill", t.ID)
+	switch {
+	case err != nil:
+		return err
+	case node == s.cfg.NodeNum:
+		return s.killOwn(c, t)
+	}
+	t.ID = whole
+	return s.askNode(ctx, node, PeerKill, peerAsk{Caller: c, Target: t}, nil)
+}
+
+// killTime bounds how long another node may take to hear of a kill.
+const killTime = 5 * time.Second
+
+// killOwn is Kill for a proc whose home this is.
+func (s *Schedd) killOwn(c api.Caller, t wire.Target) error {
 	p, err := s.find(c, "kill", t.ID)
 	if err != nil {
 		return err
@@ -203,23 +263,16 @@ func (s *Schedd) Kill(c api.Caller, t wire.Target) error {
 		}
 	}
 	s.tell(c, api.Event{Kind: api.EventKilled, Proc: p.id, Detail: by})
-	if grace > 0 && s.ask(p, by, grace) {
-		return nil
-	}
-	s.end(p, api.Killed, by)
+	s.place.Kill(p.id, api.Killed, by, grace)
 	return nil
 }
 
-// ask tells the proc through WaitKill and arms the force; false means that
-// there is nobody to ask yet.
-func (s *Schedd) ask(p *proc, reason string, grace time.Duration) bool {
+// ask tells a proc that is here through WaitKill and arms the force.
+func (s *Schedd) ask(p *proc, reason string, grace time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p.state.Final() {
-		return true
-	}
-	if p.state == api.Queued {
-		return false
+	if p.gone || p.state.Final() {
+		return
 	}
 	if p.reason == "" {
 		p.reason, p.grace = reason, grace
@@ -229,39 +282,31 @@ func (s *Schedd) ask(p *proc, reason string, grace time.Duration) bool {
 		p.timer.Stop()
 	}
 	p.timer = time.AfterFunc(grace, func() { s.end(p, api.Killed, reason) })
-	return true
 }
 
-// end ends p by force wherever it is.
+// kill ends a proc by force, wherever it is.
+func (s *Schedd) kill(p *proc, reason string) {
+	if p.guest {
+		s.end(p, api.Killed, reason)
+		return
+	}
+	s.place.Kill(p.id, api.Killed, reason, 0)
+}
+
+// end ends by force a proc that is here.
 func (s *Schedd) end(p *proc, as api.State, reason string) {
 	s.mu.Lock()
-	if p.state.Final() {
+	if p.gone || p.state.Final() {
 		s.mu.Unlock()
 		return
 	}
 	if p.ending == "" {
 		p.ending, p.reason = as, reason
 	}
-	if p.state == api.Queued {
-		if p.lc() {
-			for i, q := range s.lc {
-				if q == p {
-					s.lc = append(s.lc[:i:i], s.lc[i+1:]...)
-					break
-				}
-			}
-		} else {
-			s.cfg.Queue.Remove(string(p.id))
-		}
-		s.mu.Unlock()
-		s.finish(p, api.Status{State: as, Message: reason})
-		return
-	}
 	sl, seq := p.slot, p.seq
 	s.mu.Unlock()
-	if sl == nil { // waits for a slot; begin will see that it is final
-		s.finish(p, api.Status{State: as, Message: reason})
-		s.dispatch()
+	if sl == nil { // waits for a slot; begin will see that it is gone
+		s.leave(p, api.Status{State: as, Message: reason}, nil)
 		return
 	}
 	if err := sl.Signal(seq, syscall.SIGKILL); err != nil {

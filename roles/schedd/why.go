@@ -1,9 +1,11 @@
 package schedd
 
 import (
-	"errors"
+	"context"
+	"encoding/json"
 	"fmt"
 	goruntime "runtime"
+	"slices"
 	"sort"
 	"strings"
 
@@ -11,7 +13,6 @@ import (
 	"sigmaos/runtime/binfs"
 	"sigmaos/runtime/seccomp"
 	"sigmaos/runtime/slot"
-	"sigmaos/sched/node"
 )
 
 // How much of its last output why shows.
@@ -22,20 +23,36 @@ const (
 
 // why explains a proc: what happened, what was denied, what it said last, and
 // what its owner can do.
-func (s *Schedd) why(c api.Caller, name string) (api.Why, error) {
-	p, err := s.find(c, "why", name)
-	if err != nil {
-		return api.Why{}, err
+func (s *Schedd) why(ctx context.Context, c api.Caller, name string) (w api.Why, err error) {
+	p, node, id, err := s.locate(ctx, c, "why", name)
+	switch {
+	case err != nil:
+		return w, err
+	case p == nil:
+		err = s.askNode(ctx, node, PeerWhy, peerAsk{Caller: c, ID: id}, &w)
+		return w, err
 	}
+	return s.whyOf(ctx, c, p, true), nil
+}
+
+// thereLocked is the other node that runs p, or 0.
+func (s *Schedd) thereLocked(p *proc) uint16 {
+	if p.guest || p.state.Final() || p.node == s.cfg.NodeNum {
+		return 0
+	}
+	return p.node
+}
+
+// whyOf explains a proc that this node knows. What only the node knows that runs it,
+// is asked of it.
+func (s *Schedd) whyOf(ctx context.Context, c api.Caller, p *proc, follow bool) api.Why {
 	s.mu.Lock()
-	w := api.Why{Proc: p.info(s.cfg.Info.Node)}
+	w := api.Why{Proc: s.info(p)}
+	there, queued := s.thereLocked(p), p.state == api.Queued
 	denied := p.denied
 	sl := p.slot
 	if sl != nil {
 		denied = sl.Denied()
-	}
-	if p.state == api.Queued {
-		w.Nodes = s.missingLocked(p)
 	}
 	list := []api.ProcInfo{w.Proc}
 	shorten(list, p.realm)
@@ -53,14 +70,26 @@ func (s *Schedd) why(c api.Caller, name string) (api.Why, error) {
 	for nr, n := range denied {
 		w.Denied = append(w.Denied, api.DeniedCall{Name: seccomp.Name(goruntime.GOARCH, nr), Count: n})
 	}
+	if there != 0 && follow {
+		var seen api.Why
+		if s.askNode(ctx, there, PeerWhy, peerAsk{Caller: c, ID: string(p.id), Here: true}, &seen) == nil {
+			w.Denied, w.Start = seen.Denied, seen.Start
+			w.Proc.CPU, w.Proc.RSS, w.Proc.PID = seen.Proc.CPU, seen.Proc.RSS, seen.Proc.PID
+		}
+	}
+	if queued {
+		w.Nodes = s.missing(ctx, p)
+	}
 	sort.Slice(w.Denied, func(i, j int) bool { return w.Denied[i].Name < w.Denied[j].Name })
 	if tail, err := s.cfg.Logs.Tail(p.realm.rec.ID, string(p.id), tailBytes); err == nil && len(tail) > 0 {
 		w.Tail = strings.Split(strings.TrimRight(string(tail), "\n"), "\n")
 		w.Tail = w.Tail[max(0, len(w.Tail)-tailLines):]
 	}
-	w.Start = s.howCame(p)
+	if p.guest || p.node == s.cfg.NodeNum {
+		w.Start = s.howCame(p)
+	}
 	w.Reason, w.Advice = explain(w)
-	return w, nil
+	return w
 }
 
 // howCame says whether p's start was warm, or where its program came from.
@@ -82,17 +111,35 @@ func startOf(c *binfs.Cold, slot int64) *api.ColdStart {
 	return &api.ColdStart{From: c.From, Pages: (c.Bytes + 4095) / 4096, Bytes: c.Bytes, Requests: c.Requests, Took: c.Took}
 }
 
-// missingLocked says per node what a queued proc waits for.
-func (s *Schedd) missingLocked(p *proc) []string {
-	err := s.tryLocked(s.cfg.Capacity, p)
-	var r *node.Refusal
-	if errors.As(err, &r) {
-		return []string{s.cfg.Info.Node + ": " + r.Text}
+// missing says per node what a queued proc waits for.
+func (s *Schedd) missing(ctx context.Context, p *proc) []string {
+	_, has := s.place.Where(p.id)
+	switch {
+	case has == 0:
+		return []string{s.place.Nowhere(p.order)}
+	case p.lc() && has == s.cfg.NodeNum:
+		return s.place.Missing(p.id)
+	case p.lc():
+		var lines []string
+		if err := s.askNode(ctx, has, PeerMissing, peerAsk{ID: string(p.id)}, &lines); err != nil {
+			return []string{"node " + s.nodeName(has) + ", which is lcsched, does not answer"}
+		}
+		return lines
 	}
-	if err != nil {
-		return []string{s.cfg.Info.Node + ": " + err.Error()}
+	lines := []string{s.cfg.Info.Node + ": " + s.place.Room(p.desc)}
+	if b, err := json.Marshal(p.desc); err == nil && s.cfg.Others != nil {
+		for _, answer := range s.cfg.Others.AskAll(ctx, PeerRoom, b) {
+			var line string
+			if json.Unmarshal(answer, &line) == nil {
+				lines = append(lines, line)
+			}
+		}
 	}
-	return []string{s.cfg.Info.Node + ": it fits; its turn has not come"}
+	if p.desc.Node != "" {
+		lines = slices.DeleteFunc(lines, func(l string) bool { return !strings.HasPrefix(l, p.desc.Node+": ") })
+	}
+	slices.Sort(lines)
+	return lines
 }
 
 func explain(w api.Why) (reason string, advice []string) {

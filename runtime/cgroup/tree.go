@@ -307,6 +307,17 @@ func (t *Tree) RealmCPU(realm string) (time.Duration, error) {
 	return sum, nil
 }
 
+// ProcsCPU is the CPU time that all slots of the node have used.
+func (t *Tree) ProcsCPU() time.Duration {
+	var sum time.Duration
+	for _, c := range []Class{LC, BE} {
+		if used, err := t.cpuTime(t.top(c.branch())); err == nil { // else none has been made yet
+			sum += used
+		}
+	}
+	return sum
+}
+
 func (t *Tree) cpuTime(path string) (time.Duration, error) {
 	if dir, v2 := t.dir("cpu", path); v2 {
 		return used(dir, true)

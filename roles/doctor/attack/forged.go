@@ -41,7 +41,7 @@ func forgedFrames(c *check) {
 	}
 	for method, body := range map[string]string{
 		api.MRealmCreate: `{"name":"evil"}`, api.MRealmRemove: `{"name":"` + c.s.them.Name + `"}`, api.MRealmList: "", api.MRealmToken: `{"realm":"` + c.s.them.Name + `"}`, api.MClusterTok: "",
-		api.MNodes: "", api.MNodeRemove: `{"name":"n1"}`, api.MRotate: `{}`, api.MEtcdPeers: "", api.MProbe: `{}`, api.MProcs: `{"realms":true}`, "x": "",
+		api.MNodes: "", api.MNodeRemove: `{"name":"n1"}`, api.MNodeDrain: `{"name":"n1"}`, api.MRotate: `{}`, api.MEtcdPeers: "", api.MProbe: `{}`, api.MProcs: `{"realms":true}`, "x": "",
 	} {
 		operators = append(operators, frame{method, wire.TCall, wire.Call{Method: method, Body: []byte(body)}.Encode()})
 	}
