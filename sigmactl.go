@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"sigmaos/api"
 	"sigmaos/bench"
@@ -43,8 +44,8 @@ func sigmactl(args []string) int {
 }
 
 // attackCluster is `doctor --attack`.
-func attackCluster(ctx context.Context, c *admin.Client, each func(api.AttackRow)) (r api.AttackReport, err error) {
-	s, err := attack.New(ctx, c, attack.Options{})
+func attackCluster(ctx context.Context, c *admin.Client, patience time.Duration, each func(api.AttackRow)) (r api.AttackReport, err error) {
+	s, err := attack.New(ctx, c, attack.Options{Longer: patience})
 	if err != nil {
 		return r, err
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -26,8 +27,8 @@ type Hooks struct {
 	// Doctor checks the machine; clean also removes what killed runs left.
 	Doctor func(ctx context.Context, clean bool) []api.Check
 	// Attack tries the rows of hostile procs on the cluster; each is told as it is
-	// known.
-	Attack func(ctx context.Context, c *admin.Client, each func(api.AttackRow)) (api.AttackReport, error)
+	// known, and none of its runs may take longer than patience.
+	Attack func(ctx context.Context, c *admin.Client, patience time.Duration, each func(api.AttackRow)) (api.AttackReport, error)
 	// Bench runs one of BenchNames and returns what prints and draws itself.
 	Bench      func(ctx context.Context, name string, c *admin.Client, o BenchOptions) (BenchResult, error)
 	BenchNames []string

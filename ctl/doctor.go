@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,6 +14,7 @@ import (
 
 func (a *app) doctor() *cobra.Command {
 	var clean, attack bool
+	var patience time.Duration
 	c := &cobra.Command{
 		Use: "doctor [--clean | --attack]", Short: "Check this machine, or attack the cluster from inside a proc", Args: cobra.NoArgs,
 		Example: "  sudo sigmactl doctor\n  sudo sigmactl doctor --clean\n  sudo sigmactl doctor --attack",
@@ -27,12 +29,13 @@ node, and removes both realms at its end.`,
 	}
 	c.Flags().BoolVar(&clean, "clean", false, "also remove what killed sigmads left")
 	c.Flags().BoolVar(&attack, "attack", false, "try to break out of a proc on the running cluster")
+	c.Flags().DurationVar(&patience, "patience", time.Minute, "with --attack: how long one run of the proc may take")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if attack && clean {
 			return usage("--clean is about what no longer runs, --attack about what does: one at a time")
 		}
 		if attack {
-			return a.attack(cmd)
+			return a.attack(cmd, patience)
 		}
 		return a.examine(cmd, clean)
 	}
@@ -59,7 +62,7 @@ func (a *app) examine(cmd *cobra.Command, clean bool) error {
 	return err
 }
 
-func (a *app) attack(cmd *cobra.Command) error {
+func (a *app) attack(cmd *cobra.Command, patience time.Duration) error {
 	c, err := a.connect(cmd.Context())
 	if err != nil {
 		return err
@@ -69,7 +72,7 @@ func (a *app) attack(cmd *cobra.Command) error {
 	if a.output == "json" {
 		each = nil
 	}
-	report, err := a.hooks.Attack(cmd.Context(), c, each)
+	report, err := a.hooks.Attack(cmd.Context(), c, patience, each)
 	if err != nil {
 		return err
 	}

@@ -71,7 +71,7 @@ func forged(ctx context.Context, program string) {
 	}
 	// Fields that say who asks do not exist; what is unknown is skipped.
 	err := sigma.Self().Stream(ctx, wire.TSpawn, spawn(func(f *wire.Fields) {
-		for tag := uint8(11); tag < 64; tag++ {
+		for tag := uint8(100); tag < 164; tag++ {
 			f.String(tag, "root")
 		}
 	}), func(p []byte) error {

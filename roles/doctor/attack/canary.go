@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"sigmaos/api"
 	"sigmaos/api/wire"
@@ -82,8 +83,13 @@ func (s *Suite) victim(ctx context.Context, c *admin.Client) (v victim, err erro
 	if _, _, _, ok := ep.Parse(); err != nil || !ok {
 		return v, fmt.Errorf("%s said %q, want its endpoint", id, said[0].Text)
 	}
-	w, err := c.Why(ctx, string(id))
-	return victim{c: c, info: w.Proc, ep: ep}, err
+	list, err := c.Procs(ctx, api.ProcFilter{}) // which tells an operator the pids
+	for _, p := range list {
+		if p.ID == id {
+			return victim{c: c, info: p, ep: ep}, nil
+		}
+	}
+	return v, fmt.Errorf("%s is not among the procs (%v)", id, err)
 }
 
 // Intact says what is not as it was.
@@ -102,10 +108,21 @@ func (s *Suite) Intact(ctx context.Context) (out []string) {
 			out = append(out, fmt.Sprintf("victim %s in realm %s is %v (%v), was %v", v.info.ID, v.info.Realm, w.Proc.State, err, v.info.State))
 		}
 	}
-	if b, _, err := s.other.Names().GetFile(ctx, "/"+secretName); err != nil || string(b) != flagText {
+	if b, err := s.secret(ctx); err != nil || string(b) != flagText {
 		out = append(out, fmt.Sprintf("the name of the other realm is %q (%v)", b, err))
 	}
 	return out
+}
+
+// secret reads the other realm's name; a leader of names that changes meanwhile is
+// waited for.
+func (s *Suite) secret(ctx context.Context) (b []byte, err error) {
+	for end := time.Now().Add(s.opt.Longer); ; time.Sleep(200 * time.Millisecond) {
+		b, _, err = s.other.Names().GetFile(ctx, "/"+secretName)
+		if api.KindOf(err) != api.Unavailable || time.Now().After(end) {
+			return b, err
+		}
+	}
 }
 
 // changed is the inode's change time: a read of ours does not move it.

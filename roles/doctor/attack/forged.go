@@ -54,7 +54,7 @@ func forgedFrames(c *check) {
 func (c *check) forgedParent() {
 	p := text(1, path)
 	p = append(p, text(2, "P19")...)
-	for tag := uint8(11); tag < 64; tag++ {
+	for tag := uint8(100); tag < 164; tag++ {
 		p = append(p, text(tag, "root")...)
 	}
 	a := c.frames([]frame{{"spawn as root", wire.TSpawn, p}})[0]
