@@ -235,8 +235,17 @@ static void serve(void) {
 
 /* ---- setup ---- */
 
+/* attrs is a procfs of our own, for enter alone: what is looked up in one stays in
+ * its cache of names, and procs would find there that PID 1 exists. */
+static i64 attrs = -1;
+
+static void open_attrs(void) {
+	attrs = must(S_PROC, sys4(SYS_openat, AT_FDCWD, "proc", O_PATH | O_CLOEXEC, 0));
+}
+
 #ifdef NO_NAMESPACES
-static void jail(char *binfs) {
+static void jail(char *binfs, const char *profile) {
+	if (*profile) open_attrs();
 	i64 fd = must(S_BINFS, sys4(SYS_openat, AT_FDCWD, binfs, O_PATH | O_CLOEXEC, 0));
 	must(S_BINFS, sys3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, BINFS));
 	sys1(SYS_close, fd);
@@ -247,13 +256,22 @@ static void bind(u32 stage, const char *from, const char *to, u64 flags) {
 	must(stage, sys5(SYS_mount, 0, to, 0, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | flags, 0));
 }
 
-static void jail(char *binfs, char *template) {
+static void procfs(void) {
+	must(S_PROC, sys5(SYS_mount, "proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+		"hidepid=ptraceable,subset=pid"));
+}
+
+static void jail(char *binfs, char *template, const char *profile) {
 	must(S_JAIL, sys5(SYS_mount, 0, "/", 0, MS_REC | MS_PRIVATE, 0));
 	bind(S_JAIL, template, template, MS_NOEXEC);
 	must(S_JAIL, sys1(SYS_chdir, template));
 	bind(S_BINFS, binfs, "mnt/binfs", MS_NODEV);
-	must(S_PROC, sys5(SYS_mount, "proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC,
-		"hidepid=ptraceable,subset=pid"));
+	if (*profile) {
+		procfs();
+		open_attrs();
+		must(S_PROC, sys2(SYS_umount2, "proc", MNT_DETACH));
+	}
+	procfs();
 	must(S_PIVOT, sys2(SYS_pivot_root, ".", "."));
 	must(S_PIVOT, sys2(SYS_umount2, ".", MNT_DETACH));
 	must(S_PIVOT, sys1(SYS_chdir, "/"));
@@ -273,11 +291,12 @@ static void limits(void) {
 static void enter(char *profile) {
 	static char line[128] = "changeprofile ";
 	u32 n = 14;
-	i64 attr = sys4(SYS_openat, AT_FDCWD, "/proc/self/attr/apparmor/current", O_WRONLY | O_CLOEXEC, 0);
-	if (attr < 0) attr = must(S_APPARMOR, sys4(SYS_openat, AT_FDCWD, "/proc/self/attr/current", O_WRONLY | O_CLOEXEC, 0));
+	i64 attr = sys4(SYS_openat, attrs, "self/attr/apparmor/current", O_WRONLY | O_CLOEXEC, 0);
+	if (attr < 0) attr = must(S_APPARMOR, sys4(SYS_openat, attrs, "self/attr/current", O_WRONLY | O_CLOEXEC, 0));
 	for (; *profile && n < sizeof line; profile++) line[n++] = *profile;
 	must(S_APPARMOR, sys3(SYS_write, attr, line, n));
 	sys1(SYS_close, attr);
+	sys1(SYS_close, attrs);
 }
 
 static void become(u32 uid) {
@@ -362,11 +381,11 @@ __attribute__((used)) void init_main(void) {
 	sys1(SYS_close, fds[0]);
 	sys1(SYS_close, fds[1]);
 #ifdef NO_NAMESPACES
-	jail(binfs);
+	jail(binfs, profile);
 #else
 	must(S_UNSHARE, sys1(SYS_unshare, CLONE_NEWNS | CLONE_NEWCGROUP));
 	must(S_HOST, sys2(SYS_sethostname, "sigma", 5));
-	jail(binfs, template);
+	jail(binfs, template, profile);
 #endif
 	limits();
 	become(c->uid);
