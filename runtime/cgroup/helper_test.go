@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -60,13 +61,14 @@ func child(t *testing.T, role string) (cmd *exec.Cmd, proceed func() string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	wait := sync.OnceFunc(func() { cmd.Wait() })
 	t.Cleanup(func() {
 		cmd.Process.Kill()
-		cmd.Wait()
+		wait()
 	})
 	return cmd, func() string {
 		stdin.Write([]byte("x"))
-		cmd.Wait()
+		wait()
 		return out.String()
 	}
 }
