@@ -7,6 +7,7 @@
 # make test-faults SEED=n  the fault schedule on a cluster of four machines
 # make test-race  the same under the race detector, one package after the other
 # make  on Debian 12's own kernel in qemu: cgroup v2 alone, AppArmor (under 15 minutes)
+# make test-vm  on Debian 12's own kernel in qemu: cgroup v2 alone, AppArmor (under 15 minutes)
 # make vuln     govulncheck over everything (needs its database's server)
 # make lint     staticcheck over everything (downloads it once)
 # make generate the embedded PID 1 and probe again (needs gcc, gcc-aarch64-linux-gnu and libc6-dev-arm64-cross)
@@ -97,6 +98,10 @@ test-race: build
 # Known defects of what we build on, as far as the database can be reached.
 vuln:
 	$(GO) run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK) ./...
+
+# Debian 12's own kernel in a virtual machine emulated in software.
+test-vm: build
+	test/vm/run.sh
 
 generate:
 	$(GO) generate ./runtime/slot ./roles/doctor/attack
