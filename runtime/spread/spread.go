@@ -156,7 +156,7 @@ func (s *Spreader) look() error {
 			at, ours := number[cpu]
 			switch {
 			case runs && ours && t == nil:
-				t = &thread{Thread: Thread{TID: tid}}
+				t = &thread{Thread: Thread{TID: tid, CPU: at}, kept: s.narrow(tid)}
 				s.threads[tid] = t
 			case t == nil:
 				if kept {
@@ -214,11 +214,17 @@ func (s *Spreader) place() error {
 	return errors.Join(errs...)
 }
 
+// narrow reports whether a thread may not go everywhere: it is kept, or was
+// started by one that is.
+func (s *Spreader) narrow(tid int) bool {
+	var now unix.CPUSet
+	return unix.SchedGetaffinity(tid, &now) == nil && now != s.all
+}
+
 // free lets a thread go everywhere, where it may not.
 func (s *Spreader) free(tid int) error {
-	var now unix.CPUSet
-	if err := unix.SchedGetaffinity(tid, &now); err != nil || now == s.all {
-		return nil // it has ended, or nothing is to be done
+	if !s.narrow(tid) {
+		return nil
 	}
 	return set(tid, s.all)
 }

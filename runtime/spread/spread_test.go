@@ -21,6 +21,18 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	time.AfterFunc(time.Minute, func() { os.Exit(1) })
+	// Threads that are started by one that is kept to a CPU: some sleep, one spins.
+	for i := range 20 {
+		time.AfterFunc(time.Duration(i)*50*time.Millisecond, func() {
+			runtime.LockOSThread()
+			if i == 10 {
+				//lint:ignore SA5002 as below
+				for {
+				}
+			}
+			unix.Nanosleep(&unix.Timespec{Sec: 60}, nil)
+		})
+	}
 	//lint:ignore SA5002 to use all of a core until it is killed
 	for {
 	}
@@ -30,7 +42,7 @@ func TestMain(m *testing.M) {
 func spinner(t *testing.T, g *cgroup.Group) *os.Process {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), "SPREAD_TEST_CHILD=1", "GOMAXPROCS=1")
+	cmd.Env = append(os.Environ(), "SPREAD_TEST_CHILD=1", "GOMAXPROCS=2")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -132,6 +144,14 @@ func TestPaper64_RealmsAreOnEveryCPU(t *testing.T) {
 		a, _ := on("a")
 		b, _ := on("b")
 		return len(a) >= cpus && len(b) >= cpus, fmt.Sprint(a, b)
+	})
+	eventually(t, "threads that kept ones started", func() (bool, string) {
+		least := 1 << 20
+		for _, p := range procs["a"] {
+			list, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", p.Pid))
+			least = min(least, len(list))
+		}
+		return least > 20, fmt.Sprint(least)
 	})
 	for _, g := range groups["b"] {
 		if err := errors.Join(g.Kill(), g.Close()); err != nil {
