@@ -59,6 +59,17 @@ func (w weights) gain(realm string, from, to int, v float64) float64 {
 
 const realmFirst = 4
 
+// Even reports whether every realm has the same on every CPU.
+func Even(threads []Thread, cpus int) bool {
+	w, _ := weigh(threads, cpus)
+	for _, on := range w.realm {
+		if slices.Max(on)-slices.Min(on) > 0.01 {
+			return false
+		}
+	}
+	return true
+}
+
 // enough is the least gain for which a thread is moved: less is noise, and moving
 // costs the thread its caches.
 const enough = 0.02

@@ -78,6 +78,16 @@ func TestPlanEvensWhatTheKernelLeaves(t *testing.T) {
 	}
 }
 
+func TestEvenIsOfEveryRealm(t *testing.T) {
+	for picture, want := range map[[2]string]bool{
+		{"", ""}: true, {"ab", "ab"}: true, {"aab", "aab"}: true, {"ab", "a"}: false, {"a", "b"}: false, {"aab", "ab"}: false,
+	} {
+		if got := Even(place(picture[0], picture[1]), 2); got != want {
+			t.Errorf("Even(%q) = %v", picture, got)
+		}
+	}
+}
+
 // Slots weigh the same within a realm, however many threads each has.
 func TestPlanWeighsThreadsAsTheKernelDoes(t *testing.T) {
 	threads := []Thread{

@@ -1,5 +1,5 @@
-// Package spread keeps the best-effort procs of several realms evenly on the CPUs,
-// because the kernel does not.
+// Package spread keeps best-effort procs evenly on the CPUs, because the kernel does
+// not.
 //
 // All best-effort groups are below one of the idle class, whose weight on every
 // CPU is the least that there is, 2 or 3, whatever is in it. The kernel compares
@@ -15,10 +15,14 @@
 // they are back.)
 //
 // So a [Spreader] looks at which threads can run, and where, ten times a second.
-// While two realms or more have some that can run for long, it decides on which CPU
-// each of these is best ([Plan]) and keeps it there. A thread that sleeps, and all
-// of them once one realm is alone, may be anywhere. Where nodes share a machine,
-// each keeps its own threads even, one realm's too: that makes all of them even. Procs cannot set their CPUs
+// While at least as many as there are CPUs can run for long, it decides on which CPU
+// each of these is best ([Plan]) and keeps it there: of one realm too, since a CPU
+// from which the kernel took all of them for a latency-critical proc that sleeps most
+// of the time is idle meanwhile. A thread that sleeps, and all of them when they are
+// fewer than the CPUs, may be anywhere. Realms that cannot have the same on every
+// CPU change CPUs once a second, for some CPUs have less time left than others.
+// Where nodes share a machine, each keeps its own threads even, however few: that
+// makes all of them even. Procs cannot set their CPUs
 // themselves, so that every thread which is kept to one is kept by us.
 package spread
 
@@ -42,6 +46,8 @@ const (
 	// nothing does.
 	every = 100 * time.Millisecond
 	rest  = 500 * time.Millisecond
+	// turn is how often threads that cannot be even go one CPU further.
+	turn = time.Second
 	// share is the part of a CPU that looking may take: with very many threads it
 	// looks less often.
 	share = 0.01
@@ -70,6 +76,7 @@ type Spreader struct {
 	cpus    []int // that we may use
 	all     unix.CPUSet
 	threads map[int]*thread // that are or were lately busy
+	turned  time.Time
 	stop    context.CancelFunc
 	wg      sync.WaitGroup
 }
@@ -180,7 +187,6 @@ func (s *Spreader) look() error {
 // place decides where busy threads run, and lets the others go.
 func (s *Spreader) place() error {
 	var list []Thread
-	realms := make(map[string]bool)
 	for tid, t := range s.threads {
 		t.placed = t.busy >= busy || t.placed && t.busy >= calm
 		switch {
@@ -188,19 +194,25 @@ func (s *Spreader) place() error {
 			delete(s.threads, tid)
 		case t.placed:
 			list = append(list, t.Thread)
-			realms[t.Realm] = true
 		}
 	}
-	shared := len(realms) > 1 || len(realms) == 1 && s.groups.Neighbours() > 0
-	if shared {
-		for _, m := range Plan(list, len(s.cpus), most) {
+	full := len(list) >= len(s.cpus) || len(list) > 0 && s.groups.Neighbours() > 0
+	if full {
+		moves := Plan(list, len(s.cpus), most)
+		if now := time.Now(); len(moves) == 0 && now.Sub(s.turned) > turn && !Even(list, len(s.cpus)) {
+			s.turned = now
+			for _, t := range list {
+				moves = append(moves, Move{t.TID, (t.CPU + 1) % len(s.cpus)})
+			}
+		}
+		for _, m := range moves {
 			s.threads[m.TID].CPU = m.To
 			s.threads[m.TID].kept = false // elsewhere
 		}
 	}
 	var errs []error
 	for tid, t := range s.threads {
-		switch keep := t.placed && shared; {
+		switch keep := t.placed && full; {
 		case keep && !t.kept:
 			var one unix.CPUSet
 			one.Set(s.cpus[t.CPU])
