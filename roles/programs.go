@@ -140,7 +140,13 @@ func (o peerOrigin) Open(ctx context.Context, realm string, d binfs.Digest) (bin
 	if err != nil {
 		return binfs.Opening{}, err
 	}
-	return binfs.UnmarshalOpening(b)
+	open, err := binfs.UnmarshalOpening(b)
+	if err == nil { // the tree of a large program comes in parts
+		err = open.Whole(func(at int) ([]byte, error) {
+			return o.ask(ctx, binfs.Question{Realm: realm, Digest: string(d), Tree: at})
+		})
+	}
+	return open, err
 }
 
 func (o peerOrigin) Chunks(ctx context.Context, realm string, d binfs.Digest, list []uint32) ([]byte, error) {

@@ -189,7 +189,7 @@ func (o *storeOrigin) Chunks(ctx context.Context, _ string, _ binfs.Digest, list
 // give answers another node.
 func (o *storeOrigin) give(ctx context.Context, q binfs.Question) ([]byte, error) {
 	if len(q.Chunks) == 0 {
-		return o.opening.Answer(q), nil
+		return o.opening.Part(q), nil
 	}
 	return o.Chunks(ctx, q.Realm, binfs.Digest(q.Digest), q.Chunks)
 }

@@ -350,7 +350,7 @@ func pair(t testing.TB) (a, b net.Conn) {
 	return a, b
 }
 
-// Issue 6: one stream has 0.8 of the throughput of the SDK used directly.
+// One stream shall have 0.8 of the throughput of the SDK used directly.
 func BenchmarkStream(b *testing.B) {
 	_, st := s3test.Start(b)
 	s := serve(b, st, s3.Config{})
@@ -525,7 +525,7 @@ func TestNoRoom(t *testing.T) {
 	}
 }
 
-// Issue 6: an object of 5 GiB, written as a stream and read here and there.
+// An object of 5 GiB, written as a stream and read here and there.
 func TestLargeObject(t *testing.T) {
 	size := int64(40<<20 + 1)
 	if os.Getenv("SIGMA_LONG") != "" {

@@ -62,6 +62,7 @@ type Cold struct {
 	Failed   int64  `json:"failed"` // CLOCK_MONOTONIC, ns: when a chunk could not be had last; 0: never
 
 	asked int64 // likewise: when that was found out
+	ended int64 // flights
 	lost  bool  // the log has it that the disk does not keep all of it
 }
 
@@ -127,17 +128,23 @@ func (c *cache) land(realm string, d Digest, v opened) {
 
 // Chunk returns verified bytes.
 func (c *cache) Chunk(ctx context.Context, realm string, d Digest, t Tree, i int, buf []byte) ([]byte, error) {
-	if f := c.flying(realm, d, i); f != nil {
-		return f.wait(ctx)
+	for {
+		f, ended := c.flying(realm, d, i)
+		if f != nil {
+			return f.wait(ctx)
+		}
+		b, err := c.anyChunk(realm, d, t, i, buf)
+		if err == nil || c.remote == nil {
+			return b, err
+		}
+		if c.failing(realm, d) {
+			return nil, errFailed
+		}
+		// One that ended since may have brought it: the disk is looked at again.
+		if own := c.beginUnless(realm, d, t, []uint32{uint32(i)}, ended); own != nil {
+			return own[0].wait(ctx)
+		}
 	}
-	b, err := c.anyChunk(realm, d, t, i, buf)
-	if err == nil || c.remote == nil {
-		return b, err
-	}
-	if c.failing(realm, d) {
-		return nil, errFailed
-	}
-	return c.begin(realm, d, t, []uint32{uint32(i)})[0].wait(ctx)
 }
 
 // failTime is how long a program's chunks are not asked for when all that could
@@ -171,7 +178,7 @@ func (c *cache) ahead(realm string, d Digest, t Tree, first, last int) {
 	var list []uint32
 	buf := make([]byte, ChunkSize)
 	for i := first; i <= last && len(list) < maxAsked; i++ {
-		if c.flying(realm, d, i) != nil {
+		if f, _ := c.flying(realm, d, i); f != nil {
 			continue
 		}
 		if _, err := c.anyChunk(realm, d, t, i, buf); err != nil {
@@ -183,10 +190,15 @@ func (c *cache) ahead(realm string, d Digest, t Tree, first, last int) {
 	}
 }
 
-func (c *cache) flying(realm string, d Digest, i int) *flight {
+// flying is the flight of chunk i, and how many of the program have ended.
+func (c *cache) flying(realm string, d Digest, i int) (f *flight, ended int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.flights[flightKey{nodeKey{realm, string(d)}, uint32(i)}]
+	k := nodeKey{realm, string(d)}
+	if x := c.cold[k]; x != nil {
+		ended = x.ended
+	}
+	return c.flights[flightKey{k, uint32(i)}], ended
 }
 
 func (f *flight) wait(ctx context.Context) ([]byte, error) {
@@ -201,9 +213,19 @@ func (f *flight) wait(ctx context.Context) ([]byte, error) {
 // begin has the chunks of list fetched that are not under way yet, and returns
 // the flight of each. The goroutine ends with the request, which is bounded.
 func (c *cache) begin(realm string, d Digest, t Tree, list []uint32) []*flight {
+	return c.beginUnless(realm, d, t, list, -1)
+}
+
+// beginUnless is begin, unless flights of the program have ended since there were
+// so many; -1 for always.
+func (c *cache) beginUnless(realm string, d Digest, t Tree, list []uint32, ended int64) []*flight {
 	var mine []uint32
 	var out, own []*flight
 	c.mu.Lock()
+	if x := c.cold[nodeKey{realm, string(d)}]; ended >= 0 && x != nil && x.ended != ended {
+		c.mu.Unlock()
+		return nil
+	}
 	for _, i := range list {
 		k := flightKey{nodeKey{realm, string(d)}, i}
 		f := c.flights[k]
@@ -264,6 +286,9 @@ func (c *cache) keepAll(realm string, d Digest, list []uint32, parts [][]byte) {
 	defer c.mu.Unlock()
 	for _, i := range list {
 		delete(c.flights, flightKey{nodeKey{realm, string(d)}, i})
+	}
+	if x := c.cold[nodeKey{realm, string(d)}]; x != nil {
+		x.ended++
 	}
 }
 

@@ -3,6 +3,7 @@ package binfs
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -46,7 +47,63 @@ func (p *place) Open(ctx context.Context, realm string, d Digest) (Opening, erro
 	if err != nil {
 		return Opening{}, err
 	}
-	return UnmarshalOpening(b)
+	o, err := UnmarshalOpening(b)
+	if err == nil {
+		err = o.Whole(func(at int) ([]byte, error) { return p.give(ctx, Question{Realm: realm, Digest: string(d), Tree: at}) })
+	}
+	return o, err
+}
+
+// A program whose tree is longer than an answer comes from elsewhere as others do.
+func TestLargeProgramFromElsewhere(t *testing.T) {
+	const size = 2<<30 - 5
+	zeroes := make([]byte, ChunkSize)
+	tree := Tree{Size: size, Chunks: slices.Repeat([][32]byte{sha256.Sum256(zeroes)}, size/ChunkSize+1)}
+	last := len(tree.Chunks) - 1
+	tree.Chunks[last] = sha256.Sum256(zeroes[:tree.ChunkLen(last)])
+	s, err := OpenStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := tree.Digest()
+	if err := os.MkdirAll(filepath.Dir(s.Path("ra", d)), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{os.WriteFile(s.Path("ra", d), nil, 0o600), os.Truncate(s.Path("ra", d), size), os.WriteFile(s.Path("ra", d)+".tree", tree.Marshal(), 0o600)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, q := range []Question{{Realm: "ra", Digest: string(d), Start: true}, {Realm: "ra", Digest: string(d), Tree: 1}} {
+		if b, err := s.Give(q); err != nil || len(b) > maxAnswer {
+			t.Fatalf("an answer of %d bytes to %+v, %v; want at most %d", len(b), q, err, maxAnswer)
+		}
+	}
+	from := &place{name: "peer", store: s}
+	mine, err := OpenStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newCache(mine, direct{NewChain(func(string, Digest) []Origin { return []Origin{from} })}, 1<<30, slog.New(slog.DiscardHandler))
+	got, _, err := c.Tree(t.Context(), "ra", d)
+	if err != nil || got.Size != size {
+		t.Fatalf("a tree of %d bytes, %v; want %d", got.Size, err, size)
+	}
+	for _, i := range []int{0, 20_000, last} {
+		b, err := c.Chunk(t.Context(), "ra", d, got, i, make([]byte, ChunkSize))
+		if err != nil || int64(len(b)) != tree.ChunkLen(i) {
+			t.Errorf("chunk %d: %d bytes, %v", i, len(b), err)
+		}
+	}
+	eventually(t, "nothing is under way", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return len(c.flights) == 0
+	})
+	from.spoil = func(b []byte) ([]byte, error) { b[len(b)-1] ^= 1; return b, nil }
+	if _, _, err := c.remote.open(t.Context(), "ra", d); err == nil {
+		t.Error("a damaged part of a tree is believed")
+	}
 }
 
 func (p *place) Chunks(ctx context.Context, realm string, d Digest, list []uint32) ([]byte, error) {

@@ -17,6 +17,7 @@ const ChunkSize = 64 << 10
 const (
 	digestPrefix = "s1-"
 	treeVersion  = 1
+	treeHead     = 13      // bytes before the chunks' digests
 	maxChunks    = 1 << 16 // 4 GiB
 )
 
@@ -72,23 +73,35 @@ func (t Tree) Digest() Digest {
 // UnmarshalTree reads Marshal's form and checks that it is d's.
 func UnmarshalTree(b []byte, d Digest) (t Tree, err error) {
 	bad := fmt.Errorf("binfs: the digest tree of %s is damaged", d)
-	if len(b) < 13 || b[0] != treeVersion || binary.LittleEndian.Uint32(b[9:]) != ChunkSize {
+	if len(b) < treeHead || b[0] != treeVersion || binary.LittleEndian.Uint32(b[9:]) != ChunkSize {
 		return t, bad
 	}
 	size := binary.LittleEndian.Uint64(b[1:])
 	n := (size + ChunkSize - 1) / ChunkSize
-	if size > maxChunks*ChunkSize || uint64(len(b)) != 13+n*sha256.Size {
+	if size > maxChunks*ChunkSize || uint64(len(b)) != treeHead+n*sha256.Size {
 		return t, bad
 	}
 	t.Size = int64(size)
 	t.Chunks = make([][sha256.Size]byte, n)
 	for i := range t.Chunks {
-		copy(t.Chunks[i][:], b[13+i*sha256.Size:])
+		copy(t.Chunks[i][:], b[treeHead+i*sha256.Size:])
 	}
 	if t.Digest() != d {
 		return Tree{}, bad
 	}
 	return t, nil
+}
+
+// treeLen is how long a marshalled tree is, of which b is at least the beginning.
+func treeLen(b []byte) (int, error) {
+	if len(b) < treeHead {
+		return 0, errors.New("binfs: no digest tree")
+	}
+	size := binary.LittleEndian.Uint64(b[1:])
+	if size > maxChunks*ChunkSize {
+		return 0, errors.New("binfs: the digest tree of a program that is too large")
+	}
+	return treeHead + int((size+ChunkSize-1)/ChunkSize)*sha256.Size, nil
 }
 
 // Verify checks chunk i.

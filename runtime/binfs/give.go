@@ -19,6 +19,7 @@ type Question struct {
 	Digest string   `json:"digest"`
 	Chunks []uint32 `json:"chunks,omitempty"`
 	Start  bool     `json:"start,omitempty"` // an Opening's long form is understood
+	Tree   int      `json:"tree,omitempty"`  // only the tree from this byte on, a part of it
 }
 
 func (q Question) check() (Digest, error) {
@@ -42,6 +43,9 @@ func (s *Store) Give(q Question) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if q.Tree > 0 {
+		return treePart(t.Marshal(), q.Tree), nil
+	}
 	if len(q.Chunks) == 0 {
 		return s.opening(q, d, t), nil
 	}
@@ -63,6 +67,7 @@ func (s *Store) opening(q Question, d Digest, t Tree) []byte {
 	if !q.Start {
 		return o.Answer(q)
 	}
+	o.Tree = treePart(o.Tree, 0)
 	left := maxAnswer - len(o.Tree) - 4*maxProfile
 	buf := make([]byte, ChunkSize)
 	for _, i := range o.Profile.within(t).touches(t) {

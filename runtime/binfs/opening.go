@@ -34,6 +34,35 @@ func (o Opening) Marshal() []byte {
 	return append(b, o.Data...)
 }
 
+// maxTreePart is how much of a tree comes in one answer: that of 1 GiB.
+const maxTreePart = 512 << 10
+
+func treePart(tree []byte, at int) []byte {
+	at = min(at, len(tree))
+	return tree[at:min(at+maxTreePart, len(tree))]
+}
+
+// Whole has more called for the parts of the tree that did not come with o: from
+// that byte on. What comes is not verified here.
+func (o *Opening) Whole(more func(at int) ([]byte, error)) error {
+	n, err := treeLen(o.Tree)
+	if err != nil {
+		return err
+	}
+	o.Tree = o.Tree[:len(o.Tree):len(o.Tree)]
+	for len(o.Tree) < n {
+		part, err := more(len(o.Tree))
+		if err != nil {
+			return err
+		}
+		if len(part) == 0 || len(part) > n-len(o.Tree) {
+			return errors.New("binfs: a damaged part of a digest tree")
+		}
+		o.Tree = append(o.Tree, part...)
+	}
+	return nil
+}
+
 // Answer is o in the form that the asking node understands.
 func (o Opening) Answer(q Question) []byte {
 	if q.Start {
@@ -41,6 +70,15 @@ func (o Opening) Answer(q Question) []byte {
 	}
 	b := binary.LittleEndian.AppendUint32(nil, uint32(len(o.Tree)))
 	return append(append(b, o.Tree...), o.Profile.Marshal()...)
+}
+
+// Part answers a question for o, or for a part of its tree, within one answer.
+func (o Opening) Part(q Question) []byte {
+	if q.Tree > 0 {
+		return treePart(o.Tree, q.Tree)
+	}
+	o.Tree = treePart(o.Tree, 0)
+	return o.Answer(q)
 }
 
 // UnmarshalOpening reads both forms; nothing in it is verified yet.
