@@ -75,7 +75,7 @@ func TestPaper61_DatabaseOfAFreshCluster(t *testing.T) {
 	}
 }
 
-// Issue 6: pgx in a proc, against Debian's PostgreSQL; the same database through
+// pgx in a proc, against Debian's PostgreSQL; the same database through
 // the file; realms apart; no password anywhere that a tenant sees.
 func TestPaper61_PostgreSQL(t *testing.T) {
 	pg := dbtest.Start(t)

@@ -107,7 +107,7 @@ func bucket2(t *testing.T, root tree.File, name string) tree.File {
 	return f
 }
 
-// Issue 6: keys with .., //, NUL, a slash at the end, 1,024 bytes.
+// Keys with .., //, NUL, a slash at the end, 1,024 bytes.
 func TestBadKeys(t *testing.T) {
 	_, st := s3test.Start(t)
 	s := serve(t, st, s3.Config{})
@@ -161,13 +161,14 @@ func TestBadKeys(t *testing.T) {
 	}
 }
 
-// Issue 6: 10,000 keys, listed in pages of any size, each once; concurrent writers.
-func TestTenThousandKeys(t *testing.T) {
+// 10,000 keys, listed in pages of any size, each once; concurrent writers.
+func TestTenThousandKeys(t *testing.T) { onEach(t, testTenThousandKeys) }
+
+func testTenThousandKeys(t *testing.T, st s3.Store) {
 	n := 1100
 	if os.Getenv("SIGMA_LONG") != "" {
 		n = 10_000
 	}
-	_, st := s3test.Start(t)
 	s := serve(t, st, s3.Config{})
 	dir := bucket(t, s)
 	var wg sync.WaitGroup
@@ -197,8 +198,9 @@ func TestTenThousandKeys(t *testing.T) {
 }
 
 // Readers of every pattern get the same bytes.
-func TestReadPatterns(t *testing.T) {
-	_, st := s3test.Start(t)
+func TestReadPatterns(t *testing.T) { onEach(t, testReadPatterns) }
+
+func testReadPatterns(t *testing.T, st s3.Store) {
 	s := serve(t, st, s3.Config{Streams: 2})
 	dir := bucket(t, s)
 	data := make([]byte, 3<<20+17)
