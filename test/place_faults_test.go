@@ -1,0 +1,225 @@
+package test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"sigmaos/api"
+	"sigmaos/sigma/admin"
+)
+
+// ends waits for procs at their home, all at once, and notes when each answer came.
+type ends struct {
+	wg sync.WaitGroup
+	mu sync.Mutex
+	at map[api.ProcID]time.Time
+	st map[api.ProcID]api.Status
+}
+
+func (e *ends) wait(ctx context.Context, c *admin.Client, id api.ProcID) {
+	if e.at == nil {
+		e.at, e.st = make(map[api.ProcID]time.Time), make(map[api.ProcID]api.Status)
+	}
+	e.wg.Go(func() {
+		st, err := c.WaitExit(ctx, id)
+		if err != nil {
+			st = api.Status{State: api.State(err.Error())}
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.at[id], e.st[id] = time.Now(), st
+	})
+}
+
+// lost counts the answers that are lost, all of which must have come in time.
+func (e *ends) lost(t *testing.T, since time.Time) (n int) {
+	t.Helper()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for id, st := range e.st {
+		if st.State != api.Lost {
+			continue
+		}
+		n++
+		if d := e.at[id].Sub(since); d > 5*time.Second {
+			t.Errorf("%s is known to be lost after %v", id, d)
+		}
+	}
+	return n
+}
+
+// answered waits until so many answers are there.
+func (e *ends) answered(t *testing.T, count int) {
+	t.Helper()
+	eventually(t, 30*time.Second, "all have an answer", func() (bool, string) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return len(e.st) >= count, ""
+	})
+}
+
+// A sigmad that stands still is given up, once, and learns it when it wakes up: it
+// ends what was given up, and what it says about that is not heard.
+func TestFAULTS_F5_ANodeStandsStill(t *testing.T) {
+	nodes := StartCluster(t, 2)
+	c := nodes[0].Client("default")
+	ctx := minute(t)
+	prog := nodes[0].program("testproc")
+	var e ends
+	var ids []api.ProcID
+	for range 5 {
+		ids = append(ids, nodes[1].Running(c, &api.ProcDesc{Program: prog, Args: []string{"sleep"}, Memory: 8 << 20}))
+	}
+	for _, id := range ids {
+		e.wait(ctx, c, id)
+	}
+	stopped := time.Now()
+	if err := syscall.Kill(nodes[1].PID(), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	e.answered(t, len(ids))
+	time.Sleep(scaled(time.Second, 25*time.Second))
+	if err := syscall.Kill(nodes[1].PID(), syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if n := e.lost(t, stopped); n != len(ids) {
+		t.Errorf("%d of %d are lost: %v", n, len(ids), e.st)
+	}
+	eventually(t, 20*time.Second, "what was given up is ended", func() (bool, string) {
+		conn, err := nodes[1].connect("default")
+		if err != nil {
+			return false, err.Error()
+		}
+		defer conn.Close()
+		var top api.Top
+		err = conn.Call(ctx, api.MTop, nil, &top)
+		return err == nil && top.Running == 0 && top.MemBE == 0, "it still runs some"
+	})
+	for _, id := range ids {
+		if st := nodes[0].Await(c, id); st.State != api.Lost {
+			t.Errorf("%s was lost and is %+v now", id, st)
+		}
+	}
+	if st := nodes[1].Run(c, &api.ProcDesc{Program: prog, Args: []string{"exit", "4"}}); st.Code != 4 {
+		t.Errorf("after that, on that node: %+v", st)
+	}
+}
+
+// A node dies that holds a shard in which procs of another one wait. Those have an
+// answer, the ones in other shards run when there is room, and new ones are taken.
+func TestFAULTS_F6_AShardIsLost(t *testing.T) {
+	// n1 holds no shard, so that what is spawned there waits elsewhere.
+	nodes := StartCluster(t, 3, "--roles", "node,lcsched,named", "--memory", "256MiB")
+	c := nodes[0].Client("default")
+	ctx := minute(t)
+	prog := nodes[0].program("testproc")
+	var hogs []api.ProcID
+	for _, n := range nodes {
+		hogs = append(hogs, n.Running(c, &api.ProcDesc{Program: prog, Args: []string{"sleep"}, Memory: 200 << 20}))
+	}
+	var e ends
+	const count = 40
+	for range count {
+		id, err := c.Spawn(ctx, &api.ProcDesc{Program: prog, Args: []string{"exit", "0"}, Memory: 100 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.wait(ctx, c, id)
+	}
+	nodes[1].Kill()
+	died := time.Now()
+	eventually(t, 20*time.Second, "some are lost", func() (bool, string) { return e.lost(t, died) > 0, "none is" })
+	for _, id := range hogs {
+		if err := c.Kill(ctx, id, 0); err != nil {
+			t.Error(err)
+		}
+	}
+	e.answered(t, count)
+	lost := e.lost(t, died)
+	for id, st := range e.st {
+		if st.State != api.Lost && !st.OK() {
+			t.Errorf("%s is %+v", id, st)
+		}
+	}
+	if lost == 0 || lost == count {
+		t.Errorf("%d of %d are lost, want those of one shard of two", lost, count)
+	}
+	for range 5 {
+		id, err := c.Spawn(ctx, &api.ProcDesc{Program: prog, Args: []string{"exit", "0"}, Memory: 100 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st := nodes[0].Await(c, id); !st.OK() {
+			t.Errorf("spawned again: %+v", st)
+		}
+	}
+	nodes[1].Start() // cleans what it left
+}
+
+// lcsched dies. The next one knows what is reserved before it places anything, and
+// what runs elsewhere is not touched.
+func TestFAULTS_F8_LCSchedIsLost(t *testing.T) {
+	// n1, which has etcd's only peer, is never lcsched.
+	nodes := StartCluster(t, 3, "--roles", "node,besched,named", "--mcpu", "1000", "--log-level", "info")
+	c := nodes[0].Client("default")
+	ctx := minute(t)
+	prog := nodes[0].program("testproc")
+	var running []api.ProcID // one on each
+	for _, n := range nodes {
+		running = append(running, n.Running(c, &api.ProcDesc{Program: prog, Args: []string{"sleep"}, Class: api.LC, MCPU: 600, Memory: 8 << 20}))
+	}
+	holder := 1
+	if strings.Count(nodes[2].err.String(), "this node is lcsched") > strings.Count(nodes[2].err.String(), "is not lcsched any more") {
+		holder = 2
+	}
+	nodes[holder].Kill()
+	if st := nodes[0].Await(c, running[holder]); st.State != api.Lost {
+		t.Errorf("what ran there is %+v", st)
+	}
+	var id api.ProcID
+	spawn := func() {
+		var err error
+		if id, err = c.Spawn(ctx, &api.ProcDesc{Program: prog, Args: []string{"exit", "0"}, Class: api.LC, MCPU: 500, Memory: 8 << 20}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spawn()
+	eventually(t, 20*time.Second, "the next lcsched knows of both reservations", func() (bool, string) {
+		w, err := c.Why(ctx, string(id))
+		if err != nil {
+			return false, err.Error()
+		}
+		if st := w.Proc.Status; st != nil {
+			if st.State != api.Lost { // it went to the one that is dead
+				t.Fatalf("it has no room, and is %+v", st)
+			}
+			spawn()
+			return false, "lost"
+		}
+		all := strings.Join(w.Nodes, "\n")
+		return strings.Count(all, "1000 in all, 600 reserved") == 2, all
+	})
+	for i, r := range running {
+		if w, err := c.Why(ctx, string(r)); i != holder && (err != nil || w.Proc.State != api.Running) {
+			t.Errorf("%s, which ran elsewhere, is %v, %v", r, w.Proc.State, err)
+		}
+	}
+	nodes[holder].Start()
+	if st := nodes[0].Await(c, id); !st.OK() {
+		t.Errorf("when there was room again: %+v", st)
+	}
+	for i, r := range running {
+		if i != holder {
+			c.Kill(ctx, r, 0)
+		}
+	}
+	for _, n := range nodes {
+		eventually(t, 10*time.Second, "nothing stays reserved on "+n.Name, func() (bool, string) {
+			return n.top(n.Client("default")).Reserved == 0, ""
+		})
+	}
+}
