@@ -36,7 +36,13 @@ func (d decode) run(payload []byte) error {
 
 // EncodeDesc is the payload of Spawn.
 func EncodeDesc(d *api.ProcDesc) []byte {
-	var f Fields
+	size := len(d.Program) + 128
+	for _, list := range [...][]string{d.Args, d.Env, d.Apart} {
+		for _, s := range list {
+			size += len(s) + 4
+		}
+	}
+	f := make(Fields, 0, size)
 	f.String(1, d.Program)
 	for _, a := range d.Args {
 		f.String(2, a)
