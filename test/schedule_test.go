@@ -68,7 +68,11 @@ func (w *world) did(kind string, m *machine, err error) {
 	if err == nil {
 		w.work[key]++
 	} else {
-		w.failures[fmt.Sprintf("%s: %s", kind, api.KindOf(err))]++
+		what := string(api.KindOf(err))
+		if what == string(api.Internal) { // a defect, or an error without a kind
+			what = err.Error()
+		}
+		w.failures[kind+": "+what]++
 	}
 }
 

@@ -101,12 +101,9 @@ func (w *world) starts(m *machine) {
 				id, err := c.Spawn(ctx, d)
 				var st api.Status
 				if err == nil {
-					err = c.WaitStart(ctx, id)
-					var werr error
-					if st, werr = c.WaitExit(ctx, id); werr != nil {
-						err = werr
-					} else if st.OK() {
-						err = nil
+					c.WaitStart(ctx, id) // must end; what it says, WaitExit says too
+					if st, err = c.WaitExit(ctx, id); err == nil && !st.OK() {
+						err = api.E(api.Kind(st.State), "run", string(id), "%s", st.Message)
 					}
 				}
 				switch {
@@ -116,9 +113,6 @@ func (w *world) starts(m *machine) {
 					w.violated("%s exited with %q, not %q", id, st.Data, token)
 				case st.Code == 1:
 					w.violated("%s: %s", id, st.Message)
-				}
-				if err == nil && !st.OK() {
-					err = api.E(api.Kind(st.State), "run", string(id), "%s", st.Message)
 				}
 				if w.did("starts", m, err); err != nil {
 					broken <- struct{}{}

@@ -1,6 +1,7 @@
 package place
 
 import (
+	"fmt"
 	"slices"
 
 	"sigmaos/net/talk"
@@ -33,7 +34,7 @@ func (v *view) name(n uint16) string {
 	if m, ok := v.members[n]; ok {
 		return m.Name
 	}
-	return "a node that is gone"
+	return fmt.Sprintf("number %d", n) // gossip has forgotten it
 }
 
 // number is that of the node of a name; 0 is nobody.
