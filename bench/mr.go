@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -116,16 +117,17 @@ func (b *mrBench) copyIn(ctx context.Context) error {
 		if d.IsDir() {
 			return n.MkdirAll(ctx, to, 0o775)
 		}
-		data, err := os.ReadFile(path)
+		in, err := os.Open(path)
 		if err != nil {
 			return err
 		}
-		b.bytes += int64(len(data))
+		defer in.Close()
 		f, err := n.Create(ctx, to)
 		if err != nil {
 			return err
 		}
-		_, err = f.Write(data)
+		k, err := io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{in}, make([]byte, 1<<20))
+		b.bytes += k
 		return errors.Join(err, f.Close())
 	})
 }

@@ -33,9 +33,9 @@ func slowSpec(name, out string) []string {
 }
 
 // startSlow starts the job by a node and does not wait.
-func startSlow(t *testing.T, n *Node, name, out string) {
+func startSlow(t *testing.T, n *Node, name, out string, more ...string) {
 	t.Helper()
-	args := append(slowSpec(name, out), "--program", Proc(t, "mrtest"))
+	args := append(append(slowSpec(name, out), "--program", Proc(t, "mrtest")), more...)
 	if _, e, code := n.Ctl(args...); code != 0 {
 		t.Fatalf("mr run: %s", e)
 	}
@@ -121,7 +121,12 @@ func TestFAULTS_F32_KilledAtARandomMoment(t *testing.T) {
 	for round := range scaled(1, 20) {
 		for _, kind := range []string{"mr-map", "mr-reduce", "mr-coord"} {
 			name := fmt.Sprintf("%s-%d", kind, round)
-			startSlow(t, n, name, "out-"+name)
+			out, more := "/ux/n1/out-"+name, []string(nil)
+			if kind == "mr-reduce" { // with files that cannot be renamed
+				out = "/s3/~any/out/" + name
+				more = []string{"--out", out, "--intermediate", "/s3/~any"}
+			}
+			startSlow(t, n, name, "out-"+name, more...)
 			killed, done := 0, make(chan struct{})
 			var wg sync.WaitGroup
 			wg.Go(func() {
@@ -139,7 +144,7 @@ func TestFAULTS_F32_KilledAtARandomMoment(t *testing.T) {
 			s := ended(t, n, name)
 			close(done)
 			wg.Wait()
-			if got := parts(t, n, "/ux/n1/out-"+name); killed == 0 || !maps.Equal(got, want) {
+			if got := parts(t, n, out); killed == 0 || !maps.Equal(got, want) {
 				t.Errorf("%s, %d killed: %d parts, the same as without: %v; %+v", kind, killed, len(got), maps.Equal(got, want), s.State)
 			}
 			st := &s.State
@@ -184,6 +189,60 @@ func TestFAULTS_F32_TheNextCoordinatorGoesOn(t *testing.T) {
 	}
 	kept(t, s, done)
 	assertNothingOf(t, n, *s)
+}
+
+// A leader that is lost while it cleans up has decided how the job ends; the next
+// one only goes on with that.
+func TestFAULTS_F32_LostWhileCleaningUp(t *testing.T) {
+	n := StartNode(t, "--node", "n1")
+	putTexts(t, n, "/ux/n1/in", slowInput(20))
+	names := n.Client("default").Names()
+	for i, failed := range []string{"", "as it was"} {
+		job := fmt.Sprint("job", i)
+		startSlow(t, n, job, "out-"+job)
+		s := ended(t, n, job)
+		want := parts(t, n, "/ux/n1/out-"+job)
+		s.State.Phase, s.State.Error = mr.Ending, failed
+		b, err := json.Marshal(s.State)
+		if err == nil {
+			_, err = names.PutFile(minute(t), "/mr/"+job+"/state", b)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		assertNothingOf(t, n, *s)
+		o, e, code := n.Ctl("mr", "resume", job, "-o", "json")
+		if err := json.Unmarshal([]byte(o), s); err != nil {
+			t.Fatalf("mr resume: %d, %s", code, e)
+		}
+		if ok := failed == ""; ok != (code == 0) || ok != (s.State.Phase == mr.Done) || s.State.Error != failed {
+			t.Errorf("resumed: status %d, %+v", code, s.State)
+		}
+		if got := parts(t, n, "/ux/n1/out-"+job); len(got) == 0 || !maps.Equal(got, want) {
+			t.Errorf("the output has changed: %q, it was %q", got, want)
+		}
+	}
+}
+
+// A job that is removed while it runs ends, with all its procs.
+func TestMapReduceRemoved(t *testing.T) {
+	n := StartNode(t, "--node", "n1")
+	putTexts(t, n, "/ux/n1/in", slowInput(2000))
+	startSlow(t, n, "job", "out")
+	until(t, n, "job", func(st *mr.State) bool { return st.Maps.Done >= 1 })
+	if _, e, code := n.Ctl("mr", "rm", "job"); code != 0 {
+		t.Fatal(e)
+	}
+	eventually(t, 15*time.Second, "its procs end", func() (bool, string) {
+		o, e, _ := n.Ctl("ps", "-o", "json")
+		return !strings.Contains(o, "mr-"), o + e
+	})
+	if o, e, code := n.Ctl("mr", "status", "job"); code != 1 || !strings.Contains(e, "no such job") {
+		t.Errorf("status: %d, %s%s", code, o, e)
+	}
+	if list, err := n.Client("default").InitList(minute(t)); err != nil || len(list) > 0 {
+		t.Errorf("still registered: %+v, %v", list, err)
+	}
 }
 
 // finished are the maps that are done, by id, with the attempts that they took.

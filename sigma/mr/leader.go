@@ -63,21 +63,24 @@ func (l *leader) run(ctx context.Context) error {
 	if l.st.Started.IsZero() {
 		l.st.Started = time.Now()
 	}
+	if l.st.Phase == Ending { // the leader before has decided
+		return l.end(ctx)
+	}
 	stop := l.keepStandbys(ctx)
 	err = l.all(ctx)
 	stop()
 	var f *failure
 	switch {
 	case err == nil:
-		return l.end(ctx, nil)
+		return l.decide(ctx, nil)
 	case errors.As(err, &f):
-		return l.end(ctx, f.err)
+		return l.decide(ctx, f.err)
 	case ctx.Err() != nil:
 		return err
 	}
 	if api.KindOf(err) != api.Conflict { // of a fence: another leads
 		if l.errs++; l.errs >= patience {
-			return l.end(ctx, err)
+			return l.decide(ctx, err)
 		}
 	}
 	return err
@@ -130,20 +133,32 @@ func (l *leader) save(ctx context.Context) error {
 	return err
 }
 
+// decide says how the job ends. From then on nothing else can come of it, whoever
+// leads; so what it needed can go.
+func (l *leader) decide(ctx context.Context, failed error) error {
+	if failed != nil {
+		l.st.Error = failed.Error()
+	}
+	if err := l.enter(ctx, Ending); err != nil {
+		return err
+	}
+	return l.end(ctx)
+}
+
 // end cleans up and makes the job final.
-func (l *leader) end(ctx context.Context, failed error) error {
+func (l *leader) end(ctx context.Context) error {
 	l.clean(ctx)
 	l.account()
 	l.st.Phase, l.st.Ended = Done, time.Now()
-	if failed != nil {
-		l.st.Phase, l.st.Error = Failed, failed.Error()
+	if l.st.Error != "" {
+		l.st.Phase = Failed
+	}
+	if err := unregister(ctx, l.spec); err != nil {
+		l.note("initd: %v", err) // who is started by it finds the job ended, and tries again
 	}
 	b, err := json.Marshal(l.st)
 	if err != nil {
 		return err
-	}
-	if err := unregister(ctx, l.spec); err != nil {
-		l.note("initd: %v", err) // who is started by it finds the job ended, and tries again
 	}
 	_, err = l.n.PutFile(ctx, l.dir+"/state", b)
 	return err

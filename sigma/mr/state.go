@@ -11,6 +11,7 @@ const (
 	Mapping    Phase = "map"
 	Reducing   Phase = "reduce"
 	Publishing Phase = "publish"
+	Ending     Phase = "end"    // how is decided; what is left over is being removed
 	Done       Phase = "done"   // final
 	Failed     Phase = "failed" // final
 )
