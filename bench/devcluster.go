@@ -53,6 +53,9 @@ func startDev(ctx context.Context, o Options, dir string, nodes int) (*devCluste
 		if err == nil && len(list) < nodes {
 			err = fmt.Errorf("bench: %d of %d nodes are there", len(list), nodes)
 		}
+		if err == nil {
+			_, err = d.Sigma().Names().AbsPath(ctx, "/ux/~local")
+		}
 		return err
 	})
 	if err != nil {

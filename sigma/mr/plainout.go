@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 )
 
@@ -16,6 +17,7 @@ func plainRun(app App, args, files []string, p *plain, dir string, report bool, 
 	if p.job, err = app.New(args); err != nil {
 		return err
 	}
+	debug.SetGCPercent(gcPercent) // as procs have it
 	open := toDir(dir)
 	if dir == "" {
 		open = toOne(out)

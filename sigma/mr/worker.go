@@ -67,6 +67,7 @@ func runName(task string, attempt, i int) string { return fmt.Sprintf("m%s.a%d.%
 
 const (
 	tableShare = 5 // of a proc's memory, for the table
+	gcPercent  = 400
 	overLook   = 2 * time.Second
 	exitOver   = 3
 )
@@ -75,7 +76,7 @@ const (
 func runWork(w *work, apps []App, began time.Time) {
 	ctx := context.Background()
 	debug.SetMemoryLimit(w.Memory / 4 * 3)
-	debug.SetGCPercent(400) // until that limit, memory is there to be used
+	debug.SetGCPercent(gcPercent) // until that limit, memory is there to be used
 	sigma.Started(ctx)
 	time.AfterFunc(w.Limit, func() { // whoever started it may be gone
 		leave(w, result{}, api.E(api.Invalid, w.Role, w.Task, "it took longer than the limit of %v for one attempt", w.Limit))
