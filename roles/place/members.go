@@ -81,7 +81,7 @@ func (e *Engine) SetMembers(list []Member) {
 		serving = append(serving, e.cfg.Self.Number)
 	}
 	self := v.members[e.cfg.Self.Number]
-	e.run.draining = self.Draining || self.Leaving || !offers(self, "node")
+	e.run.draining = e.run.quits || self.Draining || self.Leaving || !offers(self, "node")
 	e.run.alone = v.nodes <= 1
 	e.run.puller.SetShards(append(serving, v.shards...), v.nodes)
 	e.seeLC()

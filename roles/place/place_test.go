@@ -181,6 +181,23 @@ func TestADropOvertakesItsOrder(t *testing.T) {
 	}
 }
 
+// What a node is granted when it is stopping runs elsewhere.
+func TestANodeThatQuitsGivesBack(t *testing.T) {
+	w := newWorld(t, 1)
+	a, b := w.start(1, 1000, 64<<20), w.start(2, 1000, 1<<30)
+	w.gossip()
+	w.pass(50 * time.Millisecond)
+	b.Quit()
+	d := beDesc(1)
+	o := &Order{ID: api.NewProcID("p", 1, 1), Realm: "r", Desc: &d}
+	a.home.live[o.ID] = &entry{o: o, at: 1, to: 2}
+	b.Receive(talk.Peer{Number: 1, Boot: 1}, []any{grant{orders: []*Order{o}}})
+	w.pass(time.Second)
+	if r, ok := w.ends[o.ID]; !ok || r.Status.State != api.Exited || w.starts[o.ID] != 1 {
+		t.Errorf("it ended %+v, %v, and was started %d times", r.Status, ok, w.starts[o.ID])
+	}
+}
+
 // The failure domains of a group.
 func TestGroupSpreads(t *testing.T) {
 	w := newWorld(t, 1)

@@ -19,6 +19,7 @@ type runner struct {
 	fence    lc.Fence
 	master   uint16 // the lcsched that it obeys; 0 is none
 	draining bool
+	quits    bool // draining for good: the node is stopping
 	alone    bool
 	runs     map[api.ProcID]*Order
 	active   map[string]int // best-effort ones, by realm
@@ -45,6 +46,13 @@ func (r *runner) init(cfg Config) {
 	r.runs = make(map[api.ProcID]*Order)
 	r.active = make(map[string]int)
 	r.alone = true
+}
+
+// Quit has this node take no more procs: what it is granted it gives back.
+func (e *Engine) Quit() {
+	e.mu.Lock()
+	defer e.unlock()
+	e.run.quits, e.run.draining = true, true
 }
 
 // machine is this node as the puller wants to know it.

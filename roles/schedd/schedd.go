@@ -89,6 +89,7 @@ func (s *Schedd) Placer() *place.Engine { return s.place }
 // Close refuses new Spawns, ends every proc and returns when all have final
 // statuses. The pool must be closed after it.
 func (s *Schedd) Close() {
+	s.place.Quit()
 	s.mu.Lock()
 	s.closed = true
 	var all []*proc
