@@ -33,6 +33,7 @@ type world struct {
 	net  *lab.Switch
 	list []*machine
 	stop chan struct{}
+	over sync.Once // closes stop
 	wg   sync.WaitGroup
 
 	mu       sync.Mutex
@@ -137,8 +138,22 @@ func newWorld(t *testing.T, seed uint64, count int) *world {
 	return w
 }
 
+// quit ends the clients; false is when they do not.
+func (w *world) quit() bool {
+	w.over.Do(func() { close(w.stop) })
+	done := make(chan struct{})
+	go func() { w.wg.Wait(); close(done) }()
+	select {
+	case <-done:
+		return true
+	case <-time.After(2 * waitBound):
+		return false
+	}
+}
+
 // end stops the machines, then looks at what they left.
 func (w *world) end() {
+	w.quit()
 	for _, m := range w.list {
 		m.Stop()
 	}
@@ -204,12 +219,7 @@ func TestFAULTS_Schedule(t *testing.T) {
 	}
 	w.net.Heal()
 	w.progress(scaled(60*time.Second, 2*time.Minute))
-	close(w.stop)
-	done := make(chan struct{})
-	go func() { w.wg.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-time.After(2 * time.Minute):
+	if !w.quit() {
 		t.Fatalf("clients do not end: a wait hangs\n%s", strings.Join(w.found, "\n"))
 	}
 	w.settled()
