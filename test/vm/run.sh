@@ -15,7 +15,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 work=${VM_DIR:-$(mktemp -d /tmp/sigma-vm.XXXXXX)}
 keep=${VM_DIR:+yes}
-limit=${VM_LIMIT:-440} # seconds for one boot
+limit=${VM_LIMIT:-600} # seconds for one boot; an idle machine needs half of it
 mkdir -p "$work"
 [ -n "$keep" ] || trap 'rm -rf "$work"' EXIT
 
