@@ -27,7 +27,7 @@ const (
 	smallest   = 1 << 20
 	largest    = 32 << 20
 	// pieces is how many splits the planner aims at, and most how many it makes.
-	pieces = 12
+	pieces = 8
 	most   = 4000
 )
 
