@@ -425,3 +425,40 @@ func TestImageLoad(t *testing.T) {
 		t.Errorf("%+v, %v; want some images", st, err)
 	}
 }
+
+// The machine goes down in the middle of a job. When it is back, initd starts the
+// coordinator, with nobody waiting, and what was done is not done again.
+func TestFAULTS_F31_ImageJobOutlivesTheSystem(t *testing.T) {
+	n := StartNode(t)
+	putFiles(t, n, "/ux/~local/in", map[string][]byte{"a": []byte("first"), "b": []byte("once /mark"), "c": []byte("last")})
+	if o, e, code := n.Ctl("img", "run", "-d", "--name", "job", "--program", Proc(t, "imgtest"), "--in", "/ux/~local/in", "--out", "/ux/~local/out", "--size", "9x9", "--parallel", "1"); code != 0 {
+		t.Fatalf("img run -d: %d, %s%s", code, o, e)
+	}
+	eventually(t, 20*time.Second, "an image hangs", func() (bool, string) {
+		_, err := n.Client("default").Names().Stat(minute(t), "/mark")
+		return err == nil, fmt.Sprint(err)
+	})
+	n.Kill()
+	n.Start()
+	var s img.Summary
+	eventually(t, 40*time.Second, "the job ends", func() (bool, string) {
+		o, e, _ := n.Ctl("img", "status", "job", "-o", "json")
+		s = img.Summary{}
+		json.Unmarshal([]byte(o), &s)
+		return s.State.Phase.Final(), o + e
+	})
+	if s.State.Phase != img.Done || s.State.Done != 3 || s.State.Failed != 0 || s.State.Terms != 2 || s.State.Attempts != 4 {
+		t.Errorf("%+v; want 3 images by 4 attempts in 2 terms", s.State)
+	}
+	for _, r := range s.Images {
+		if want := map[string]int{"a": 1, "b": 2, "c": 1}[r.Name]; r.Attempts != want || r.Error != "" {
+			t.Errorf("%s: attempt %d, %q; want attempt %d", r.Name, r.Attempts, r.Error, want)
+		}
+	}
+	for name, want := range map[string]string{"a.png": "first", "b.png": "once /mark", "c.png": "last"} {
+		if got := fileAt(t, n, "/ux/~local/out/"+name); string(got) != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	assertNoJob(t, n)
+}
