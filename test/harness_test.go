@@ -282,6 +282,9 @@ func (n *Node) Ctl(args ...string) (stdout, stderr string, code int) {
 	n.t.Helper()
 	if name := n.flag("--node"); name != "" {
 		for i, a := range args {
+			if i > 0 && (args[i-1] == "mr" || args[i-1] == "img") {
+				break // a job is the whole cluster's
+			}
 			if a == "run" || a == "spawn" {
 				args = slices.Insert(slices.Clone(args), i+1, "--on", name)
 				break
