@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"sync"
+	"time"
 
 	"sigmaos/api"
 	"sigmaos/naming/ninep"
@@ -128,24 +129,35 @@ func (n *Names) RemoveAll(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	if i.IsDir() {
-		for {
-			list, err := n.ReadDir(ctx, path, "", 1000)
-			if err != nil {
-				return err
-			}
-			if len(list) == 0 {
-				break
-			}
-			if err := n.removeEach(ctx, path, list); err != nil {
-				return err
+	if !i.IsDir() {
+		return unlessGone(n.remove(ctx, path, false))
+	}
+	// Somebody may still be writing there: what came meanwhile goes too.
+	for end := time.Now().Add(removeFor); ; {
+		list, err := n.ReadDir(ctx, path, "", 1000)
+		if err == nil && len(list) > 0 {
+			if err = n.removeEach(ctx, path, list); err == nil {
+				continue
 			}
 		}
+		if err == nil {
+			err = n.remove(ctx, path, true)
+		}
+		if api.KindOf(err) != api.NotEmpty || time.Now().After(end) {
+			return unlessGone(err)
+		}
 	}
-	if err := n.remove(ctx, path, i.IsDir()); api.KindOf(err) != api.NotFound {
-		return err
+}
+
+// removeFor is how long RemoveAll goes on against somebody who adds entries.
+const removeFor = 5 * time.Second
+
+// unlessGone is the error of a removal: that it is not there is none.
+func unlessGone(err error) error {
+	if api.KindOf(err) == api.NotFound {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // removeEach removes entries several at a time: a server writes what comes
@@ -160,8 +172,8 @@ func (n *Names) removeEach(ctx context.Context, dir string, list []Info) error {
 				p := dir + "/" + list[i].name
 				if list[i].IsDir() {
 					errs[w] = n.RemoveAll(ctx, p)
-				} else if err := n.remove(ctx, p, false); api.KindOf(err) != api.NotFound {
-					errs[w] = err
+				} else {
+					errs[w] = unlessGone(n.remove(ctx, p, false))
 				}
 			}
 		})

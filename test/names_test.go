@@ -334,3 +334,38 @@ func TestPublishedEndpointGoesWithItsProc(t *testing.T) {
 		}
 	}
 }
+
+// RemoveAll ends against somebody who still writes there: what comes meanwhile
+// goes too.
+func TestRemoveAllWhileOthersWrite(t *testing.T) {
+	n := StartNode(t)
+	names := n.Client("default").Names()
+	ctx := minute(t)
+	for round := range 5 {
+		dir := fmt.Sprintf("/busy%d", round)
+		if err := names.MkdirAll(ctx, dir+"/deep", 0o777); err != nil {
+			t.Fatal(err)
+		}
+		first, done := make(chan struct{}), make(chan struct{})
+		go func() { // until there is nothing to write to
+			defer close(done)
+			for i := 0; ; i++ {
+				_, err := names.PutFile(ctx, fmt.Sprintf("%s/f%d", dir, i), nil)
+				if i == 0 {
+					close(first)
+				}
+				if err != nil {
+					return
+				}
+			}
+		}()
+		<-first
+		if err := names.RemoveAll(ctx, dir); err != nil {
+			t.Errorf("round %d: %v", round, err)
+		}
+		if _, err := names.Stat(ctx, dir); api.KindOf(err) != api.NotFound {
+			t.Errorf("round %d: it is still there: %v", round, err)
+		}
+		<-done
+	}
+}

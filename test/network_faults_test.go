@@ -24,12 +24,7 @@ func (w *world) workWhile(fn func()) {
 	fn()
 	w.net.Heal()
 	w.progress(scaled(60*time.Second, 2*time.Minute))
-	close(w.stop)
-	done := make(chan struct{})
-	go func() { w.wg.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-time.After(2 * time.Minute):
+	if !w.quit() {
 		w.t.Fatalf("clients do not end: a wait hangs\n%s", strings.Join(w.found, "\n"))
 	}
 	w.settled()
