@@ -135,15 +135,17 @@ func (n *Names) RemoveAll(ctx context.Context, path string) error {
 	// Somebody may still be writing there: what came meanwhile goes too.
 	for end := time.Now().Add(removeFor); ; {
 		list, err := n.ReadDir(ctx, path, "", 1000)
-		if err == nil && len(list) > 0 {
-			if err = n.removeEach(ctx, path, list); err == nil {
+		if err == nil {
+			err = n.removeEach(ctx, path, list)
+		}
+		if err == nil && len(list) < 1000 {
+			err = n.remove(ctx, path, true)
+			if api.KindOf(err) == api.NotEmpty && time.Now().Before(end) {
 				continue
 			}
+			return unlessGone(err)
 		}
-		if err == nil {
-			err = n.remove(ctx, path, true)
-		}
-		if api.KindOf(err) != api.NotEmpty || time.Now().After(end) {
+		if err != nil {
 			return unlessGone(err)
 		}
 	}

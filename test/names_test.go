@@ -357,6 +357,7 @@ func TestRemoveAllWhileOthersWrite(t *testing.T) {
 				if err != nil {
 					return
 				}
+				time.Sleep(10 * time.Millisecond)
 			}
 		}()
 		<-first

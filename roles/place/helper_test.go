@@ -65,8 +65,7 @@ type machine struct {
 }
 
 type simRun struct {
-	o  *Order
-	as api.State // asked to end so
+	o *Order
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
