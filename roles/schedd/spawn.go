@@ -104,7 +104,7 @@ func (s *Schedd) everFits(d *api.ProcDesc) error {
 	if d.Class == api.LC {
 		need = fmt.Sprintf("needs %d mCPU and %s of memory", d.MCPU, size(d.Memory))
 	}
-	return api.E(api.NoCapacity, "spawn", d.Program, "it %s on one node; the largest node, %s, has %d mCPU and %s", need, largest.Node, largest.MCPU, size(largest.Memory))
+	return api.E(api.NoCapacity, "spawn", d.Program, "it %s on one node, which never fits: the largest node, %s, has %d mCPU and %s", need, largest.Node, largest.MCPU, size(largest.Memory))
 }
 
 // admitLocked enters p into the table.
