@@ -3,6 +3,7 @@ package test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -23,8 +24,9 @@ func TestBenchMR(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	cmd, out, errs := n.bench(ctx, "mr", "-n", "1", "--corpus", small, "-o", "json")
+	said, _ := io.ReadAll(errs)
 	if err := cmd.Wait(); err != nil {
-		t.Fatalf("bench mr: %v\n%s\n%s", err, errs, n.err)
+		t.Fatalf("bench mr: %v\n%s\n%s", err, said, n.err)
 	}
 	var f figure
 	if err := json.Unmarshal(out.Bytes(), &f); err != nil {
