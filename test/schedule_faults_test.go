@@ -1,6 +1,7 @@
 package test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -186,18 +187,25 @@ func diskFull(w *world, m *machine, d time.Duration) {
 	m.kept.Lock()
 	defer m.kept.Unlock()
 	path := filepath.Join(m.Dir, "data", "ballast")
-	f, err := os.Create(path)
+	err := m.in.Do(func() error {
+		f, err := os.Create(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		for chunk := make([]byte, 1<<20); err == nil; {
+			_, err = f.Write(chunk)
+		}
+		if !errors.Is(err, syscall.ENOSPC) {
+			return err
+		}
+		return nil
+	})
 	if err != nil {
 		w.violated("%s: the disk cannot be filled: %v", m.name(), err)
-		return
 	}
-	chunk := make([]byte, 1<<20)
-	for err == nil {
-		_, err = f.Write(chunk)
-	}
-	f.Close()
 	w.sleep(d)
-	if err := os.Remove(path); err != nil {
+	if err := m.in.Do(func() error { return os.Remove(path) }); err != nil {
 		w.violated("%s: %v", m.name(), err)
 	}
 	select {

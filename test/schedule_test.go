@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"sigmaos/api"
 	"sigmaos/bench/lab"
 )
@@ -120,10 +118,10 @@ func newWorld(t *testing.T, seed uint64, count int) *world {
 		if err := os.Mkdir(data, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := unix.Mount(testDisk, data, "tmpfs", 0, "size=768m,mode=700"); err != nil {
-			t.Fatalf("a disk of its own: %v", err)
-		}
 		w.list = append(w.list, m)
+		if err := space.Disk(data, 768<<20); err != nil {
+			t.Fatal(err)
+		}
 		m.Start()
 		if i == 0 {
 			if _, e, code := m.Ctl("cluster", "token", "--file", token); code != 0 {
@@ -158,17 +156,8 @@ func (w *world) end() {
 		m.Stop()
 	}
 	for _, m := range w.list {
-		data := filepath.Join(m.Dir, "data")
-		if err := unix.Unmount(data, 0); err != nil {
-			w.t.Errorf("unmounting %s's disk: %v", m.name(), err)
-			unix.Unmount(data, unix.MNT_DETACH)
-		}
-	}
-	for _, m := range w.list {
-		m.AssertNothingLeft()
+		m.in.Do(func() error { m.AssertNothingLeft(); return nil }) // where its disk is
 		os.RemoveAll(m.Dir)
-	}
-	for _, m := range w.list {
 		m.in.Close()
 	}
 }

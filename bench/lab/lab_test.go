@@ -161,3 +161,37 @@ func TestProcessesAreInTheSpaceAndEndWithIt(t *testing.T) {
 		t.Error("a process outlived its space")
 	}
 }
+
+func TestDiskIsSeenInItsSpaceAlone(t *testing.T) {
+	needRoot(t)
+	s, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := s.Disk(dir, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("dd", "if=/dev/zero", "of="+dir+"/f", "bs=64k", "count=64")
+	if err := s.Start(cmd, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Error("4 MiB fit on a disk of one")
+	}
+	err = s.Do(func() error {
+		_, err := os.Stat(dir + "/f")
+		return err
+	})
+	if err != nil {
+		t.Errorf("in the space: %v", err)
+	}
+	if _, err := os.Stat(dir + "/f"); !os.IsNotExist(err) {
+		t.Errorf("outside the file is seen: %v", err)
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil || bytes.Contains(mounts, []byte(dir)) {
+		t.Errorf("outside the mount is seen, %v", err)
+	}
+	s.Close()
+}

@@ -104,6 +104,26 @@ func (s *Space) Start(cmd *exec.Cmd, sig syscall.Signal) error {
 	return s.Do(cmd.Start)
 }
 
+// Disk mounts an empty disk of so many bytes, in memory, at a directory, where
+// only this thread and the processes that it starts from now on see it: they have
+// mounts of their own. It goes with the last of them, however they end, so that
+// nobody has to unmount it.
+func (s *Space) Disk(dir string, size int64) error {
+	err := s.Do(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+			return err
+		}
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			return err
+		}
+		return unix.Mount("disk", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("size=%d,mode=700", size))
+	})
+	if err != nil {
+		return fmt.Errorf("lab: a disk at %s: %w", dir, err)
+	}
+	return nil
+}
+
 // Close ends the thread. Processes that still run in the Space get their
 // signals.
 func (s *Space) Close() {
