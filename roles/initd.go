@@ -32,11 +32,13 @@ const (
 	initPatience = 2 * time.Second  // for the node that is to start a proc, before another one that has the program does
 	initStart    = 5 * time.Second  // until a proc that does not say Started counts as started
 	initAgain    = 5 * time.Second  // after a start that was refused
+	initJoin     = 5 * time.Second  // that a registration waits for this node to be part of the boot
 )
 
 // initState is what the role's methods share with its loop.
 type initState struct {
-	boot atomic.Int64 // of the system; 0 until this node is part of one
+	boot atomic.Int64  // of the system; 0 until this node is part of one
+	part chan struct{} // closed when it is
 	wake chan struct{}
 }
 
@@ -134,7 +136,10 @@ func (l *initLoop) once(ctx context.Context) (done bool, err error) {
 			return false, err
 		}
 	}
-	if l.inits.boot.Swap(system) != system {
+	if old := l.inits.boot.Swap(system); old != system {
+		if old == 0 {
+			close(l.inits.part)
+		}
 		l.Log.Info("part of the system's boot", "number", system)
 	}
 	return l.startDue(ctx, system)
@@ -265,13 +270,21 @@ var initName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
 
 // addInit registers a proc of the caller's.
 func (s *System) addInit(ctx context.Context, c api.Caller, p api.InitProc) (api.InitProc, error) {
-	boot := s.inits.boot.Load()
-	switch {
-	case !initName.MatchString(p.Name):
+	if !initName.MatchString(p.Name) {
 		return p, api.E(api.Invalid, "init add", p.Name, "a name is 1 to 40 of a-z, 0-9 and -, and does not begin with -")
-	case boot == 0:
+	}
+	// A node is ready before it is part of the system's boot, which takes it a
+	// moment, and longer where etcd has no quorum.
+	late := time.NewTimer(initJoin)
+	defer late.Stop()
+	select {
+	case <-s.inits.part:
+	case <-ctx.Done():
+		return p, ctx.Err()
+	case <-late.C:
 		return p, api.E(api.Unavailable, "init add", p.Name, "the system is still starting; try again in some seconds")
 	}
+	boot := s.inits.boot.Load()
 	prog, err := s.Schedd.Program(c.Realm, p.Desc.Program)
 	if err != nil {
 		return p, err

@@ -149,6 +149,7 @@ func Start(ctx context.Context, cfg config.Config, version string, log *slog.Log
 	}
 	s := &System{Config: cfg, Version: version, Log: log, Files: files, failed: make(chan error, 1)}
 	s.inits.wake = make(chan struct{}, 1)
+	s.inits.part = make(chan struct{})
 	s.shown.init()
 	s.Info = api.ClusterInfo{Name: cfg.Name, Node: cfg.Node, Version: version, Started: time.Now(), Insecure: cfg.Insecure}
 	defer func() {
