@@ -42,6 +42,21 @@ type initState struct {
 	wake chan struct{}
 }
 
+// await returns the system's boot as soon as this node is part of one. It is ready
+// before that, a moment as a rule, and longer where etcd has no quorum.
+func (i *initState) await(ctx context.Context, most time.Duration) (boot int64, err error) {
+	late := time.NewTimer(most)
+	defer late.Stop()
+	select {
+	case <-i.part:
+		return i.boot.Load(), nil
+	case <-ctx.Done():
+		return 0, api.E(api.Canceled, "init add", "", "%v", ctx.Err())
+	case <-late.C:
+		return 0, api.E(api.Unavailable, "init add", "", "the system is still starting: this node waits for etcd (see sigmactl cluster peers); try again in some seconds")
+	}
+}
+
 type initLoop struct {
 	*System
 	lease  clientv3.LeaseID
@@ -273,18 +288,10 @@ func (s *System) addInit(ctx context.Context, c api.Caller, p api.InitProc) (api
 	if !initName.MatchString(p.Name) {
 		return p, api.E(api.Invalid, "init add", p.Name, "a name is 1 to 40 of a-z, 0-9 and -, and does not begin with -")
 	}
-	// A node is ready before it is part of the system's boot, which takes it a
-	// moment, and longer where etcd has no quorum.
-	late := time.NewTimer(initJoin)
-	defer late.Stop()
-	select {
-	case <-s.inits.part:
-	case <-ctx.Done():
-		return p, ctx.Err()
-	case <-late.C:
-		return p, api.E(api.Unavailable, "init add", p.Name, "the system is still starting; try again in some seconds")
+	boot, err := s.inits.await(ctx, initJoin)
+	if err != nil {
+		return p, err
 	}
-	boot := s.inits.boot.Load()
 	prog, err := s.Schedd.Program(c.Realm, p.Desc.Program)
 	if err != nil {
 		return p, err

@@ -75,6 +75,9 @@ type reporter interface {
 
 var nodes atomic.Int64
 
+// here starts the nodes that need no network of their own.
+var here = sync.OnceValues(lab.Here)
+
 // Node is one running `sigmad dev` with directories and groups of its own.
 type Node struct {
 	t    reporter
@@ -194,11 +197,17 @@ func (n *Node) spawn() {
 	n.cmd = exec.Command(n.bin, n.args...)
 	n.cmd.Env = append(os.Environ(), n.env...)
 	n.cmd.Stderr = n.err
-	start := n.cmd.Start
-	if n.in != nil {
-		start = func() error { return n.in.Start(n.cmd, syscall.SIGKILL) }
+	// However this process ends, its nodes do too: those of this network stop, and
+	// leave nothing; a machine with a network of its own is cut off.
+	space, sig := n.in, syscall.SIGKILL
+	if space == nil {
+		var err error
+		if space, err = here(); err != nil {
+			n.t.Fatalf("%v", err)
+		}
+		sig = syscall.SIGTERM
 	}
-	if err := start(); err != nil {
+	if err := space.Start(n.cmd, sig); err != nil {
 		n.t.Fatalf("sigmad: %v", err)
 	}
 	own.Store(n.cmd.Process.Pid, true)

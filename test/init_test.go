@@ -102,15 +102,3 @@ func TestFAULTS_F31_RegisteredProcsStartOncePerSystemBoot(t *testing.T) {
 		t.Errorf("init ls: %q, %q", o, e)
 	}
 }
-
-// A node that says it is ready takes registrations: whoever starts a system and
-// registers procs with it in one script is not told to come back.
-func TestInitAddRightAfterTheStart(t *testing.T) {
-	for range 3 {
-		n := StartNode(t)
-		if _, e, code := n.Ctl("init", "add", "early", "--", Proc(t, "hello"), "-q"); code != 0 {
-			t.Errorf("init add: %s", e)
-		}
-		n.Stop()
-	}
-}
