@@ -24,19 +24,6 @@ func (s *Schedd) homeLocked(realm string, id api.ProcID) *proc {
 	return nil
 }
 
-// hereLocked finds a proc that this node runs, or is about to.
-func (s *Schedd) hereLocked(id api.ProcID) *proc {
-	for _, r := range s.realms {
-		if p := r.guests[id]; p != nil {
-			return p
-		}
-		if p := r.procs[id]; p != nil {
-			return p
-		}
-	}
-	return nil
-}
-
 // guestLocked makes the record of a proc whose home is another node. late says that
 // its realm is not known here yet.
 func (s *Schedd) guestLocked(o *place.Order) (p *proc, late bool) {
@@ -51,7 +38,7 @@ func (s *Schedd) guestLocked(o *place.Order) (p *proc, late bool) {
 	}
 	p.tap = &tap{s: s, id: p.id}
 	p.log = p.tap.sink()
-	r.guests[p.id] = p
+	r.guests[p.id], s.live[p.id] = p, p
 	return p, late
 }
 
@@ -71,7 +58,7 @@ func (h host) Start(o *place.Order, evict []api.ProcID) {
 	refuse := s.closed || p.realm.closing
 	var victims []*proc
 	for _, id := range evict {
-		if v := s.hereLocked(id); v != nil {
+		if v := s.live[id]; v != nil {
 			victims = append(victims, v)
 		}
 	}
@@ -146,7 +133,7 @@ func (s *Schedd) startAfter(p *proc, evict []*proc) {
 // End ends a proc that runs here.
 func (h host) End(id api.ProcID, as api.State, reason string, grace time.Duration) {
 	h.mu.Lock()
-	p := h.hereLocked(id)
+	p := h.live[id]
 	h.mu.Unlock()
 	switch {
 	case p == nil:
@@ -160,21 +147,27 @@ func (h host) End(id api.ProcID, as api.State, reason string, grace time.Duratio
 // Kept tells that output of a guest has arrived.
 func (h host) Kept(id api.ProcID, n int) {
 	h.mu.Lock()
-	p := h.hereLocked(id)
+	p := h.live[id]
 	h.mu.Unlock()
 	if p != nil && p.guest {
 		p.tap.kept(n)
 	}
 }
 
-// own finds a proc of this home that is not final.
+// ownLocked finds a proc of this home that is not final.
 func (s *Schedd) ownLocked(id api.ProcID) *proc {
-	for _, r := range s.realms {
-		if p := r.procs[id]; p != nil && !p.state.Final() {
-			return p
-		}
+	if p := s.live[id]; p != nil && !p.guest && !p.state.Final() {
+		return p
 	}
 	return nil
+}
+
+// overLocked takes a proc out of those that live, once it has ended for its home and
+// is gone from this machine.
+func (s *Schedd) overLocked(p *proc) {
+	if p.state.Final() && (p.gone || p.node != s.cfg.NodeNum) {
+		delete(s.live, p.id)
+	}
 }
 
 // placedLocked notes that a node has taken a proc.
@@ -263,6 +256,7 @@ func (h host) Finished(id api.ProcID, r place.Result) {
 	s.total.Ended++
 	s.total.Ends[st.State]++
 	p.realm.use = p.realm.use.Sub(quota.Of(p.desc))
+	s.overLocked(p)
 	p.realm.ended = append(p.realm.ended, p)
 	p.realm.expireLocked(s.cfg.KeepCount, time.Time{})
 	if s.cfg.Event != nil { // before anybody who waits may forget the realm

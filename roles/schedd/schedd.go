@@ -43,7 +43,8 @@ type Schedd struct {
 	closer   *fdpass.Closer // of the procs' channels
 
 	mu     sync.Mutex
-	realms map[string]*realm // by id
+	realms map[string]*realm    // by id
+	live   map[api.ProcID]*proc // what has not ended: of this home, and guests
 	closed bool
 	total  Totals
 	bound  int64 // on the memory of all best-effort procs together; see boundLocked
@@ -73,6 +74,7 @@ func New(cfg Config) (*Schedd, error) {
 		programs: newPrograms(cfg.Store),
 		closer:   fdpass.NewCloser(closeTime),
 		realms:   make(map[string]*realm),
+		live:     make(map[api.ProcID]*proc),
 		total:    Totals{Ends: make(map[api.State]int64)},
 		bound:    math.MaxInt64,
 	}

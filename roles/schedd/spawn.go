@@ -65,6 +65,7 @@ func (s *Schedd) forget(p *proc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(p.realm.procs, p.id)
+	delete(s.live, p.id)
 	p.realm.use = p.realm.use.Sub(quota.Of(p.desc))
 	s.total.Spawned--
 	s.total.Queued--
@@ -85,8 +86,8 @@ func (s *Schedd) tell(c api.Caller, e api.Event) {
 
 // everFits refuses what no node could run even if it were empty.
 func (s *Schedd) everFits(d *api.ProcDesc) error {
-	if s.cfg.Sizes == nil {
-		return nil
+	if t := s.cfg.Place.Table; s.cfg.Sizes == nil || d.Memory <= t.Memory() && d.MCPU <= t.MCPU() {
+		return nil // here, as a rule: nothing is looked up
 	}
 	var largest Size
 	for _, z := range s.cfg.Sizes() {
@@ -127,7 +128,7 @@ func (s *Schedd) admitLocked(c api.Caller, p *proc) error {
 		return err
 	}
 	p.log = s.cfg.Logs.Proc(c.Realm, string(p.id))
-	r.procs[p.id] = p
+	r.procs[p.id], s.live[p.id] = p, p
 	r.use = r.use.Add(quota.Of(p.desc))
 	s.total.Spawned++
 	s.total.Queued++

@@ -174,6 +174,7 @@ func (s *Schedd) leave(p *proc, st api.Status, then func()) {
 		delete(p.realm.guests, p.id)
 		close(p.done)
 	}
+	s.overLocked(p)
 	s.mu.Unlock()
 	if p.guest {
 		p.tap.flush(true)
