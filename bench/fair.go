@@ -237,5 +237,8 @@ func (f *fair) result() Result {
 	for i := range f.realms {
 		r.Courses = append(r.Courses, f.s.course("CPU of four realms that come and go (Figure 10 of the paper)", fmt.Sprintf("realm %d", i+1), i, fairWindow/2))
 	}
+	for _, c := range f.change {
+		r.Changes = append(r.Changes, c.Seconds())
+	}
 	return r
 }

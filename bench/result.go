@@ -35,6 +35,7 @@ type Result struct {
 	Checks  []Check            `json:"checks,omitempty"`
 	Machine *Machine           `json:"machine,omitempty"`
 	Courses []Course           `json:"courses,omitempty"`
+	Changes []float64          `json:"changes,omitempty"` // s at which what the courses show was changed, and the end
 	Rows    []Result           `json:"rows,omitempty"`
 }
 

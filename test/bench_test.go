@@ -38,6 +38,7 @@ type figure struct {
 		Kernel, Cgroup string
 		Layers         []string
 	}
+	Changes []float64
 	Courses []struct {
 		Panel, Name string
 		X           []float64 `json:"x_s"`
@@ -297,17 +298,17 @@ func TestBenchFair(t *testing.T) {
 	if len(f.Checks) != 3 {
 		t.Errorf("checks %+v; want shares, soon, nothing idle", f.Checks)
 	}
-	if len(f.Courses) != 4 {
-		t.Fatalf("%d courses; want one for each realm", len(f.Courses))
+	if len(f.Courses) != 4 || len(f.Changes) != 8 {
+		t.Fatalf("%d courses and %d changes; want 4, one for each realm, and 8 with the end", len(f.Courses), len(f.Changes))
 	}
 	for i, c := range f.Courses {
 		if len(c.X) != len(c.Y) || len(c.X) < 20 {
 			t.Errorf("course %d has %d and %d figures", i, len(c.X), len(c.Y))
 			continue
 		}
-		// The first comes at 0 and goes at 12 s, the last comes at 9 s and stays.
+		// They come one after the other, and go so; the last one stays to the end.
+		begin, end := f.Changes[i], f.Changes[i+4]
 		for k, x := range c.X {
-			begin, end := float64(3*i), float64(3*(i+4))
 			if (x < begin-0.5 || x > end+3) && c.Y[k] > 0.3 {
 				t.Errorf("realm %d used %.2f cores at %.2f s, when it had no work", i+1, c.Y[k], x)
 			}
