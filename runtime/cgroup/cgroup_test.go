@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -186,6 +187,14 @@ func TestCPUIsReservedAtEveryLevel(t *testing.T) {
 		}
 		return fmt.Sprint(sum)
 	}
+	branch := func(mcpu ...int) string {
+		sum, _ := strconv.Atoi(weight(mcpu...))
+		limit := maxShares
+		if v2 {
+			limit = maxWeight
+		}
+		return fmt.Sprint(min(sum*branchScale(v2), limit))
+	}
 	check := func(when string, want map[string]string) {
 		t.Helper()
 		for p, w := range want {
@@ -194,22 +203,22 @@ func TestCPUIsReservedAtEveryLevel(t *testing.T) {
 			}
 		}
 	}
-	check("at first", map[string]string{"lc/n1/r1/1": weight(0), "lc/n1/r1": weight(0), "lc/n1": weight(0), "lc": weight(0, 0, 0)})
+	check("at first", map[string]string{"lc/n1/r1/1": weight(0), "lc/n1/r1": weight(0), "lc/n1": weight(0), "lc": branch(0, 0, 0), "sys": branch(1000)})
 	if err := errors.Join(g1.SetCPU(500), g2.SetCPU(1500), g3.SetCPU(1000), other.SetCPU(2000)); err != nil {
 		t.Fatal(err)
 	}
 	check("all set", map[string]string{
 		"lc/n1/r1/1": weight(500), "lc/n1/r1/2": weight(1500), "lc/n1/r1": weight(2000), "lc/n1/r2": weight(1000),
-		"lc/n1": weight(3000), "lc/n2": weight(2000), "lc": weight(0, 3000, 2000),
+		"lc/n1": weight(3000), "lc/n2": weight(2000), "lc": branch(0, 3000, 2000),
 	})
 	if err := errors.Join(g2.SetCPU(0), g3.Close()); err != nil {
 		t.Fatal(err)
 	}
-	check("two given back", map[string]string{"lc/n1/r1": weight(500), "lc/n1": weight(500), "lc": weight(0, 500, 2000)})
+	check("two given back", map[string]string{"lc/n1/r1": weight(500), "lc/n1": weight(500), "lc": branch(0, 500, 2000)})
 	if err := errors.Join(other.Close(), b.Close()); err != nil {
 		t.Fatal(err)
 	}
-	check("the other node gone", map[string]string{"lc": weight(0, 500)})
+	check("the other node gone", map[string]string{"lc": branch(0, 500)})
 	if err := errors.Join(g1.Close(), g2.Close()); err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,8 @@
 //
 // <root> weighs as many CPUs as the machine has, beside what else the host runs.
 // The weight at every level of lc is the mCPU below it. be is idle class as a
-// whole; realms in it weigh the same, as do the slots of a realm.
+// whole; realms in it weigh the same, as do the slots of a realm. sys weighs one
+// CPU beside lc, both as much more than be as the kernel lets them.
 //
 // A node's sys group is locked (flock on its directory) while the node lives.
 // The kernel lets go of the lock when the node dies in whatever way, which

@@ -104,6 +104,9 @@ func Open(cfg Config) (_ *Tree, err error) {
 	if err := t.setWeight("", 1000*runtime.NumCPU()); err != nil {
 		return nil, err
 	}
+	if err := t.raiseSys(); err != nil {
+		return nil, err
+	}
 	// A new group weighs as much as 1000 mCPU, which nobody has reserved yet.
 	if err := t.setWeight(t.top("lc"), 0); err != nil {
 		return nil, err

@@ -77,7 +77,8 @@ func TestV2Files(t *testing.T) {
 		"sigma/lc/n1/r1/7/cpu.weight":             "250",
 		"sigma/lc/n1/r1/cpu.weight":               "250",
 		"sigma/lc/n1/cpu.weight":                  "250",
-		"sigma/lc/cpu.weight":                     "251", // and the least that there is
+		"sigma/lc/cpu.weight":                     strconv.Itoa(min(251*branchScale(true), 10000)), // and the least that there is
+		"sigma/sys/cpu.weight":                    strconv.Itoa(100 * branchScale(true)),
 		"sigma/lc/n1/r1/7/memory.max":             "1048576",
 		"sigma/lc/n1/r1/7/memory.swap.max":        "0",
 		"sigma/lc/n1/r1/7/memory.oom.group":       "0",

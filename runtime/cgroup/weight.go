@@ -6,19 +6,39 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
+// The largest weights that the kernel takes.
+const (
+	maxShares = 262144
+	maxWeight = 10000
+)
+
 // weightFile names the file and puts mCPU on its scale. A group starts with
 // 1024 shares or weight 100; both count as one CPU here.
 func weightFile(v2 bool, mcpu int) (name string, weight int) {
 	if v2 {
-		return "cpu.weight", min(max((mcpu+5)/10, 1), 10000)
+		return "cpu.weight", min(max((mcpu+5)/10, 1), maxWeight)
 	}
-	return "cpu.shares", min(max(mcpu*1024/1000, 2), 262144)
+	return "cpu.shares", min(max(mcpu*1024/1000, 2), maxShares)
+}
+
+// branchScale is what sys and lc weigh beside be, per unit of weightFile's scale.
+// The idle class is no class of its own: be still weighs 3 shares, and as soon as
+// it is behind its part it keeps a CPU for a whole slice, though latency-critical
+// procs wait. At 3 to 2,048 that is some milliseconds each second. So the two
+// weigh as much as the kernel takes for as many CPUs as there are, and one.
+func branchScale(v2 bool) int {
+	one, limit := 1024, maxShares
+	if v2 {
+		one, limit = 100, maxWeight
+	}
+	return max(1, limit/(one*(runtime.NumCPU()+1)))
 }
 
 // setWeight gives a group a share in proportion to mcpu.
@@ -26,6 +46,14 @@ func (t *Tree) setWeight(path string, mcpu int) error {
 	dir, v2 := t.dir("cpu", path)
 	name, w := weightFile(v2, mcpu)
 	return write(dir, name, strconv.Itoa(w))
+}
+
+// raiseSys makes the sys branch weigh one CPU on the scale of branches. All nodes
+// write the same.
+func (t *Tree) raiseSys() error {
+	dir, v2 := t.dir("cpu", "sys")
+	name, w := weightFile(v2, 1000)
+	return write(dir, name, strconv.Itoa(w*branchScale(v2)))
 }
 
 // setIdle makes the be branch run only when nothing else wants to. It is set
@@ -56,8 +84,9 @@ func (t *Tree) reserve(path string, diff int) error {
 	return errors.Join(append(errs, t.l.balance(t.root))...)
 }
 
-// balance makes the lc branch weigh what its nodes weigh together. They may be
-// in different processes, so it is done under a lock on the branch.
+// balance makes the lc branch weigh what its nodes weigh together, on the scale of
+// branches. They may be in different processes, so it is done under a lock on the
+// branch.
 func (l Layout) balance(root string) error {
 	base, v2 := l.at("cpu")
 	lc := filepath.Join(base, root, "lc")
@@ -82,11 +111,11 @@ func (l Layout) balance(root string) error {
 			sum += int(w)
 		}
 	}
-	limit := 262144
+	limit := maxShares
 	if v2 {
-		limit = 10000
+		limit = maxWeight
 	}
-	if err := write(lc, name, strconv.Itoa(min(sum, limit))); err != nil && !vanished(err) {
+	if err := write(lc, name, strconv.Itoa(min(sum*branchScale(v2), limit))); err != nil && !vanished(err) {
 		return err
 	}
 	return nil
