@@ -51,7 +51,7 @@ func startCluster(ctx context.Context, s *System) (_ func(context.Context) error
 	}
 	s.known.Store(&known)
 	if s.Config.Listen != "" {
-		s.Port, err = port.Listen(port.Config{Addr: s.Config.Listen, Identity: s.Identity, Logger: s.Log.With("role", "port")})
+		s.Port, err = port.Listen(port.Config{Addr: s.Config.Listen, Identity: s.Identity, Logger: s.Log.With("role", "port"), Lost: s.fail})
 		if err != nil {
 			return nil, err
 		}

@@ -19,6 +19,12 @@ import (
 // first hosts etcd and lets the others in. more are flags of all.
 func StartCluster(t *testing.T, count int, more ...string) []*Node {
 	t.Helper()
+	return StartClusterAs(t, count, func(int, *Node) {}, more...)
+}
+
+// StartClusterAs has each node, by its number from 0, prepared before it starts.
+func StartClusterAs(t *testing.T, count int, prepare func(i int, n *Node), more ...string) []*Node {
+	t.Helper()
 	needRoot(t)
 	var list []*Node
 	host := func(i int) string {
@@ -36,7 +42,9 @@ func StartCluster(t *testing.T, count int, more ...string) []*Node {
 		if i > 0 {
 			args = append(args, "--roles", "node,besched,lcsched,s3,db", "--join", first, "--token-file", token, "--listen", strings.Replace(first, ".1:", fmt.Sprintf(".%d:", i+1), 1))
 		}
-		n := startIn(t, dir, args...)
+		n := tidy(t, newNode(t, dir, args...))
+		prepare(i, n)
+		n.Start()
 		if i == 0 {
 			token = filepath.Join(t.TempDir(), "join")
 			if _, e, code := n.Ctl("cluster", "token", "--file", token); code != 0 {

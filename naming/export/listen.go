@@ -12,6 +12,7 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/internal/clock"
+	"sigmaos/internal/lasting"
 	"sigmaos/naming/ninep"
 	"sigmaos/naming/view"
 	"sigmaos/net/crowd"
@@ -74,7 +75,7 @@ type Listener struct {
 // Listen begins to serve.
 func Listen(cfg Config) (*Listener, error) {
 	cfg.fill()
-	lis, err := net.Listen("tcp", cfg.Addr)
+	lis, err := lasting.Listen(net.ListenConfig{}, cfg.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("gateway-9p: %w", err)
 	}

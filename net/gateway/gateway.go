@@ -28,6 +28,7 @@ import (
 	"sigmaos/api"
 	"sigmaos/api/wire"
 	"sigmaos/internal/clock"
+	"sigmaos/internal/lasting"
 	"sigmaos/net/control"
 	"sigmaos/net/crowd"
 	"sigmaos/net/port/quiet"
@@ -102,7 +103,7 @@ type Gateway struct {
 
 // Listen starts a gateway.
 func Listen(cfg Config) (*Gateway, error) {
-	lis, err := net.Listen("tcp", cfg.Addr)
+	lis, err := lasting.Listen(net.ListenConfig{}, cfg.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w (choose another address with --gateway, or \"off\")", err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/internal/clock"
+	"sigmaos/internal/lasting"
 	"sigmaos/net/control"
 	"sigmaos/net/crowd"
 	"sigmaos/net/port/quiet"
@@ -66,7 +67,7 @@ func ParseIngress(s string) (addr, realm string, t api.Target, err error) {
 
 // ListenIngress starts to take connections.
 func ListenIngress(cfg IngressConfig) (*Ingress, error) {
-	lis, err := net.Listen("tcp", cfg.Addr)
+	lis, err := lasting.Listen(net.ListenConfig{}, cfg.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("ingress: %w", err)
 	}

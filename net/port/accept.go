@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sigmaos/api"
 )
 
 const (
@@ -26,6 +28,7 @@ func openSpare() *os.File {
 // accept runs until the listener is closed. Whatever fails, it neither spins
 // nor ends.
 func (p *Port) accept() {
+	told := false
 	defer p.wg.Done()
 	defer func() { p.spare.Close() }() // on nil it does nothing
 	for {
@@ -35,6 +38,10 @@ func (p *Port) accept() {
 		}
 		if err != nil {
 			p.log.Warn("port: cannot accept; connections are refused until it goes again", "err", err)
+			if d := p.lis.Silent(); d > p.cfg.LostAfter && !told {
+				told = true
+				p.cfg.Lost(api.E(api.Unavailable, "listen", p.Addr().String(), "the socket was ended by somebody else, and for %v there was none to be had in its place: %v", d.Round(time.Second), err))
+			}
 			p.shed()
 			continue
 		}

@@ -27,7 +27,9 @@
 // connections that stay silent make room for those that go on, and a flood has
 // to be faster than a handshake to keep nodes out. Out of descriptors, the port
 // closes what comes in, by means of one it keeps for that, and takes
-// connections again as soon as there are some.
+// connections again as soon as there are some. A socket that somebody else ended
+// is replaced ([sigmaos/internal/lasting]); a node that gets none for 10 seconds
+// is told ([Config].Lost).
 //
 // # Who owns what
 //

@@ -13,6 +13,7 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/internal/clock"
+	"sigmaos/internal/lasting"
 	"sigmaos/net/pki"
 	"sigmaos/net/port/quiet"
 )
@@ -41,6 +42,11 @@ type Config struct {
 	Pending          int           // connections of unknown ones at a time; default 512
 	PendingPerSource int           // of them from one address; default 64
 	Open             int           // connections of nodes at a time; default 4,096
+
+	// Lost is told, once, when the socket has ended and none was to be had in its
+	// place for LostAfter (default 10 s): nobody reaches this node any more.
+	Lost      func(error)
+	LostAfter time.Duration
 }
 
 func (c *Config) fill() error {
@@ -52,6 +58,12 @@ func (c *Config) fill() error {
 	}
 	if c.Patience == 0 {
 		c.Patience = 5 * time.Second
+	}
+	if c.LostAfter == 0 {
+		c.LostAfter = 10 * time.Second
+	}
+	if c.Lost == nil {
+		c.Lost = func(error) {}
 	}
 	for _, f := range []struct {
 		name string
@@ -75,7 +87,7 @@ func (c *Config) fill() error {
 type Port struct {
 	cfg Config
 	log *slog.Logger // strangers can make it write
-	lis *net.TCPListener
+	lis *lasting.Listener
 	tls *tls.Config
 
 	ctx    context.Context // of the handlers
@@ -100,14 +112,14 @@ func Listen(cfg Config) (*Port, error) {
 	}
 	lc := net.ListenConfig{KeepAliveConfig: keepAlive}
 	lc.SetMultipathTCP(false) // procs get these sockets: they are to be plain TCP
-	lis, err := lc.Listen(context.Background(), "tcp", cfg.Addr)
+	lis, err := lasting.Listen(lc, cfg.Addr)
 	if err != nil {
 		return nil, api.E(api.Unavailable, "listen", cfg.Addr, "%v; is another sigmad using the port?", errors.Unwrap(err))
 	}
 	p := &Port{
 		cfg:      cfg,
 		log:      quiet.New(cfg.Logger, cfg.Clock),
-		lis:      lis.(*net.TCPListener),
+		lis:      lis,
 		gate:     &gate{max: cfg.Pending, perSource: cfg.PendingPerSource},
 		open:     openSet{max: cfg.Open},
 		spare:    openSpare(),
