@@ -113,7 +113,7 @@ func startNode(ctx context.Context, s *System) (_ func(context.Context) error, e
 	s.startTalk(&undo)
 	d, err := schedd.New(schedd.Config{
 		Info: s.Info, NodeNum: s.nodeNum, Boot: s.boot, Pool: pool, Cgroups: tree, Logs: out, Store: store, Realms: s.Realms,
-		Place: s.placement(tree), Others: s.scheddOthers(), Sizes: s.sizes, Logger: log,
+		Place: s.placement(tree), Others: s.scheddOthers(), Shares: s.scheddShares(&undo), Sizes: s.sizes, Logger: log,
 		Event: s.event, Endpoints: s.Proxy, Methods: s.methods(), DropNames: s.dropNames, ListEndpoints: s.listEndpoints,
 		FindProgram: away.find, Favour: away.favour, PathProgram: (&published{s: s, stores: away.stores, chain: away.chain}).program, ColdStart: m.cold, ColdStarts: m.allCold,
 	})
@@ -124,6 +124,7 @@ func startNode(ctx context.Context, s *System) (_ func(context.Context) error, e
 	s.running.Store(d)
 	undo.add(func() error { d.Close(); return nil })
 	s.followMembers(&undo)
+	s.followShares(&undo)
 	return func(context.Context) error { return undo.run() }, nil
 }
 

@@ -97,7 +97,7 @@ func (s *System) servePlacement(server *rpc.Server) {
 		}
 		return s.talk.Serve(r.Peer.(pki.Peer).Number, r.Body)
 	})
-	for _, m := range []string{schedd.PeerWait, schedd.PeerKill, schedd.PeerFind, schedd.PeerList, schedd.PeerWhy, schedd.PeerDump, schedd.PeerRoom, schedd.PeerMissing} {
+	for _, m := range []string{schedd.PeerWait, schedd.PeerKill, schedd.PeerFind, schedd.PeerList, schedd.PeerWhy, schedd.PeerDump, schedd.PeerRoom, schedd.PeerMissing, schedd.PeerShare} {
 		server.Handle(m, func(ctx context.Context, r *rpc.Request) ([]byte, error) {
 			d := s.running.Load()
 			if d == nil {

@@ -193,7 +193,7 @@ func newRealmID() string { return strings.ToLower(rand.Text()[:10]) }
 
 // dropRealm is all that is forgotten with a realm's record.
 func dropRealm(r api.Realm) []clientv3.Op {
-	ops := []clientv3.Op{clientv3.OpDelete(namePrefix + r.Name), clientv3.OpDelete(realmPrefix + r.ID)}
+	ops := []clientv3.Op{clientv3.OpDelete(namePrefix + r.Name), clientv3.OpDelete(realmPrefix + r.ID), clientv3.OpDelete(sharesPrefix + r.ID)}
 	ops = append(ops, clientv3.OpDelete(initPrefix+r.ID+"/", clientv3.WithPrefix()))
 	for _, k := range settingsOf(r.ID) {
 		ops = append(ops, clientv3.OpDelete(k))

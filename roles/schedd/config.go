@@ -40,6 +40,9 @@ type Config struct {
 	Place place.Config
 	// Others are the other nodes; nil: there are none.
 	Others Others
+	// Shares are this node's parts of the realms' quotas; nil: there are no others, and
+	// it has all.
+	Shares Shares
 	// Sizes are those of the nodes that run procs, the largest known of each; nil is
 	// this one's.
 	Sizes   func() []Size

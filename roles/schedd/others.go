@@ -34,6 +34,7 @@ const (
 	PeerDump    = "proc.dump"    // peerAsk → api.Dump: likewise
 	PeerRoom    = "proc.room"    // api.ProcDesc → a sentence
 	PeerMissing = "proc.missing" // peerAsk → sentences: of lcsched
+	PeerShare   = "proc.share"   // peerAsk with a realm's id: give back what of its quota is not used
 	PeerLogs    = "proc.logs"    // peerAsk → a stream of wire.Call with api.LogRecord
 )
 
@@ -93,6 +94,8 @@ func (s *Schedd) peer(ctx context.Context, method string, q peerAsk) (any, error
 		return peerList{s.cfg.NodeNum, s.procsHere(q.Caller, q.Filter)}, nil
 	case PeerMissing:
 		return s.place.Missing(api.ProcID(q.ID)), nil
+	case PeerShare:
+		return nil, s.giveBack(ctx, q.ID, false)
 	case PeerWhy:
 		p, err := s.findFor(q, "why")
 		if err != nil {

@@ -17,13 +17,14 @@ type realm struct {
 	procs   map[api.ProcID]*proc // whose home this node is
 	guests  map[api.ProcID]*proc // that run here and have another home
 	ended   []*proc              // oldest first; what expireLocked forgets
-	use     quota.Use            // queued and running
+	use     quota.Use            // of procs: queued and running
+	share   share                // of the quota
 	closing bool
 	waits   atomic.Int64 // under way, of the realm's callers for its procs; see enter
 }
 
 func newRealm(rec api.Realm) *realm {
-	return &realm{rec: rec, procs: make(map[api.ProcID]*proc), guests: make(map[api.ProcID]*proc)}
+	return &realm{rec: rec, procs: make(map[api.ProcID]*proc), guests: make(map[api.ProcID]*proc), share: share{settle: make(chan struct{}, 1)}}
 }
 
 // realmLocked is a realm by its id. A record that a guest has made before this node

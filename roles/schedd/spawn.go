@@ -42,12 +42,9 @@ func (s *Schedd) SpawnAs(c api.Caller, d *api.ProcDesc, id api.ProcID) (api.Proc
 	}
 	p.stamps.Spawn = now
 
-	s.mu.Lock()
-	if err := s.admitLocked(c, p); err != nil {
-		s.mu.Unlock()
+	if err := s.admit(c, p); err != nil {
 		return "", err
 	}
-	s.mu.Unlock()
 	err = s.place.Submit(p.order, func() { // before it can end
 		s.tell(c, api.Event{Kind: api.EventSpawned, Proc: p.id, Detail: prog.Name})
 	})
@@ -108,29 +105,48 @@ func (s *Schedd) everFits(d *api.ProcDesc) error {
 	return api.E(api.NoCapacity, "spawn", d.Program, "it %s on one node, which never fits: the largest node, %s, has %d mCPU and %s", need, largest.Node, largest.MCPU, size(largest.Memory))
 }
 
-// admitLocked enters p into the table.
-func (s *Schedd) admitLocked(c api.Caller, p *proc) error {
+// maxGrow is how often a Spawn has the share grow, which others use up.
+const maxGrow = 20
+
+// admit enters p into the table.
+func (s *Schedd) admit(c api.Caller, p *proc) error {
+	for range maxGrow {
+		s.mu.Lock()
+		grow, err := s.admitLocked(c, p)
+		s.mu.Unlock()
+		if !grow || err != nil {
+			return err
+		}
+		if err := s.grow(p.realm, p.desc); err != nil {
+			return err
+		}
+	}
+	return api.E(api.Busy, "spawn", p.desc.Program, "too many spawn in this realm at this moment; try again")
+}
+
+// admitLocked does so, or says that the realm's share must grow first.
+func (s *Schedd) admitLocked(c api.Caller, p *proc) (grow bool, err error) {
 	if s.closed {
-		return api.E(api.Unavailable, "spawn", p.desc.Program, "this sigmad is stopping")
+		return false, api.E(api.Unavailable, "spawn", p.desc.Program, "this sigmad is stopping")
 	}
 	r, err := s.realmLocked(c.Realm)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if r.closing {
-		return api.E(api.NotFound, "spawn", p.desc.Program, "the realm is being removed")
-	}
-	if err := quota.Admit(r.rec.Quota, r.use, p.desc); err != nil {
-		return err
+		return false, api.E(api.NotFound, "spawn", p.desc.Program, "the realm is being removed")
 	}
 	p.realm = r
 	if err := s.everFits(p.desc); err != nil {
-		return err
+		return false, err
+	}
+	if grow, err := s.withinLocked(r, p.desc); grow || err != nil {
+		return grow, err
 	}
 	p.log = s.cfg.Logs.Proc(c.Realm, string(p.id))
 	r.procs[p.id], s.live[p.id] = p, p
 	r.use = r.use.Add(quota.Of(p.desc))
 	s.total.Spawned++
 	s.total.Queued++
-	return nil
+	return false, nil
 }

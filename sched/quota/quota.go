@@ -1,6 +1,9 @@
 // Package quota says whether a realm may have one more proc: pure arithmetic on
-// its record's bounds and what it has. Who counts what it has, a node or a
-// queue, is the caller's affair.
+// its record's bounds and what it has.
+//
+// Each node counts the procs that are spawned there. Where there are several, each
+// may use a [Share] of the quota, which it asks for and gives back; a [Table] of all
+// shares is changed in one place, one after the other.
 package quota
 
 import (
@@ -11,9 +14,9 @@ import (
 
 // Use is what a realm's procs have, queued and running.
 type Use struct {
-	Procs  int
-	Memory int64 // bytes: the sum of their limits
-	MCPU   int64 // reserved by LC procs
+	Procs  int   `json:"procs,omitempty"`
+	Memory int64 `json:"memory,omitempty"` // bytes: the sum of their limits
+	MCPU   int64 `json:"mcpu,omitempty"`   // reserved by LC procs
 }
 
 // Of is what one proc takes. Its descriptor is normalized.
