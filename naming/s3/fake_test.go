@@ -9,7 +9,6 @@ import (
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
 
 	"sigmaos/naming/s3"
-	"sigmaos/naming/s3/s3test"
 	"sigmaos/naming/tree"
 	"sigmaos/naming/tree/treetest"
 )
@@ -19,15 +18,6 @@ func fake(t *testing.T) s3.Store {
 	srv := httptest.NewServer(gofakes3.New(s3mem.New()).Server())
 	t.Cleanup(srv.Close)
 	return s3.Store{Endpoint: srv.URL, AccessKey: "key", Secret: "secret"}
-}
-
-// onEach runs a test against each server that there is.
-func onEach(t *testing.T, test func(*testing.T, s3.Store)) {
-	t.Run("versitygw", func(t *testing.T) {
-		_, st := s3test.Start(t)
-		test(t, st)
-	})
-	t.Run("gofakes3", func(t *testing.T) { test(t, fake(t)) })
 }
 
 // The same suite as against the real one.

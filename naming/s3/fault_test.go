@@ -304,3 +304,73 @@ func TestFAULTS_OneRealmsStoreHangs(t *testing.T) {
 		t.Errorf("the sick realm has %d requests under way, want at most 8", n)
 	}
 }
+
+// A server over a directory may hold the condition against one version and then open
+// what has come in its place. Its answer bears the ETag of the first, and the size or
+// time of the other: that is noticed. Before anything was read the new version is
+// taken; behind that the read says that it was replaced.
+func TestFAULTS_StoreLooksAtOneVersionAndOpensTheNext(t *testing.T) {
+	_, real := s3test.Start(t)
+	old, next := strings.Repeat("a", 2<<20), strings.Repeat("b", 2<<20)
+	for _, c := range []struct {
+		name, next string
+		later      time.Duration // than the first version
+	}{{"shorter", next[:1<<20], 0}, {"longer", next + "more", 0}, {"as long", next, 2 * time.Second}} {
+		t.Run(c.name, func(t *testing.T) {
+			b, st := stand(t, real)
+			s := serve(t, st, s3.Config{Fresh: time.Nanosecond})
+			dir := bucket(t, s)
+			var races atomic.Int64
+			race := func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method != http.MethodGet || r.Header.Get("Range") == "" || races.Add(-1) < 0 {
+					return false
+				}
+				from, to := 0, len(c.next)-1
+				fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &from, &to)
+				to = min(to, len(c.next)-1)
+				if from > to {
+					return answer(http.StatusRequestedRangeNotSatisfiable, "InvalidRange")(w, r)
+				}
+				w.Header().Set("ETag", r.Header.Get("If-Match"))
+				w.Header().Set("Last-Modified", time.Now().Add(c.later).UTC().Format(http.TimeFormat))
+				w.Header().Set("Content-Length", strconv.Itoa(to+1-from))
+				w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to, len(c.next)))
+				w.WriteHeader(http.StatusPartialContent)
+				io.WriteString(w, c.next[from:to+1])
+				return true
+			}
+			open := func() tree.Handle {
+				put(t, dir, "f", old)
+				f, err := dir.Walk(t.Context(), "f")
+				if err != nil {
+					t.Fatal(err)
+				}
+				h, err := f.Open(t.Context(), tree.OpenMode{Read: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { h.Close() })
+				return h
+			}
+			b.set(race)
+			buf := make([]byte, len(c.next)+10)
+
+			h := open()
+			put(t, dir, "f", c.next)
+			races.Store(1)
+			if n, err := h.ReadAt(t.Context(), buf, 0); err != io.EOF || string(buf[:n]) != c.next {
+				t.Errorf("the first read has %d bytes, %.5q to %.5q, %v; want all %d of the next version", n, buf[:n], buf[max(0, n-5):n], err, len(c.next))
+			}
+			races.Store(0)
+			h = open()
+			if _, err := h.ReadAt(t.Context(), buf[:1000], 500_000); err != nil {
+				t.Fatal(err)
+			}
+			races.Store(1 << 30)
+			n, err := h.ReadAt(t.Context(), buf[:1000], 100_000)
+			if n != 0 || api.KindOf(err) != api.Conflict {
+				t.Errorf("behind a read of the version before: %d bytes, %v; want Conflict", n, err)
+			}
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -62,16 +63,16 @@ func (f *file) Get(ctx context.Context, max int) (tree.Attr, []byte, error) {
 	return f.r.attr(f.bucket, f.key, i), data, nil
 }
 
-// ranged reads p at off of the object that has the etag.
-func (f *file) ranged(ctx context.Context, p []byte, off int64, etag string) (n int, err error) {
+// ranged reads p at off of the version that is i.
+func (f *file) ranged(ctx context.Context, p []byte, off int64, i info) (n int, err error) {
 	err = f.r.call(ctx, "read", f.bucket, f.name(), f.r.patience(len(p)), func(ctx context.Context, c *sdk.Client, b *string) (err error) {
 		for try := 0; n < len(p) && try < 3; try++ {
 			var out *sdk.GetObjectOutput
-			out, err = c.GetObject(ctx, f.rangeOf(b, etag, off+int64(n), off+int64(len(p))))
+			out, err = c.GetObject(ctx, f.rangeOf(b, i.etag, off+int64(n), off+int64(len(p))))
 			if err != nil {
 				return err
 			}
-			if err = f.begins(out, off+int64(n), etag); err != nil {
+			if err = f.begins(out, off+int64(n), i); err != nil {
 				return err
 			}
 			k, _ := io.ReadFull(out.Body, p[n:]) // what is missing is asked for again
@@ -110,22 +111,29 @@ func (f *file) rangeOf(bucket *string, etag string, off, end int64) *sdk.GetObje
 }
 
 // begins checks that an answer begins where it was asked to, in the version that
-// was asked for: a server that does not know ranges sends all, one that does not
-// know conditions sends another.
-func (f *file) begins(out *sdk.GetObjectOutput, off int64, etag string) error {
-	if got := aws.ToString(out.ETag); etag != "" && got != "" && got != etag {
-		out.Body.Close()
+// is i: a server that does not know ranges sends all, one that does not know
+// conditions sends another. One over a directory may look at an object's ETag and then
+// open what has come in its place: size and time tell.
+func (f *file) begins(out *sdk.GetObjectOutput, off int64, i info) (err error) {
+	defer func() {
+		if err != nil {
+			out.Body.Close()
+		}
+	}()
+	var at, end int64
+	size := aws.ToInt64(out.ContentLength)
+	switch _, serr := fmt.Sscanf(aws.ToString(out.ContentRange), "bytes %d-%d/%d", &at, &end, &size); {
+	case serr == nil && at == off || off == 0 && out.ContentRange == nil:
+	case strings.HasSuffix(aws.ToString(out.ContentRange), "/*") && at == off: // it does not say how long all is
+		size = i.size
+	default:
+		return api.E(api.Unsupported, "read", f.name(), "the store gives no parts of objects")
+	}
+	got := aws.ToString(out.ETag)
+	if i.etag != "" && got != "" && got != i.etag || size != i.size || out.LastModified != nil && !i.modified.IsZero() && out.LastModified.After(i.modified) {
 		return api.E(api.Conflict, "read", f.name(), "it is another version")
 	}
-	var at, end, size int64
-	if _, err := fmt.Sscanf(aws.ToString(out.ContentRange), "bytes %d-%d/%d", &at, &end, &size); err == nil && at == off {
-		return nil
-	}
-	if off == 0 && out.ContentRange == nil {
-		return nil
-	}
-	out.Body.Close()
-	return api.E(api.Unsupported, "read", f.name(), "the store gives no parts of objects")
+	return nil
 }
 
 // chunk is what a stream reads at once; so many are read ahead.
@@ -146,8 +154,9 @@ type stream struct {
 	done chan struct{}
 }
 
-// stream begins to read at off. It is not for longer than its owner, who ends it.
-func (f *file) stream(ctx context.Context, off int64, etag string) (*stream, error) {
+// stream begins to read the version that is i at off. It is not for longer than its
+// owner, who ends it.
+func (f *file) stream(ctx context.Context, off int64, i info) (*stream, error) {
 	c, prefix, err := f.r.use(ctx)
 	if err != nil {
 		return nil, err
@@ -162,7 +171,7 @@ func (f *file) stream(ctx context.Context, off int64, etag string) (*stream, err
 	patience := f.r.s.cfg.Patience
 	timer := time.AfterFunc(patience, stop)
 	gone := context.AfterFunc(ctx, stop)
-	out, err := c.GetObject(sctx, f.rangeOf(aws.String(prefix+f.bucket), etag, off, -1))
+	out, err := c.GetObject(sctx, f.rangeOf(aws.String(prefix+f.bucket), i.etag, off, -1))
 	gone()
 	if err != nil {
 		if sctx.Err() != nil && ctx.Err() == nil {
@@ -170,7 +179,7 @@ func (f *file) stream(ctx context.Context, off int64, etag string) (*stream, err
 		}
 		return nil, f.replaced(f.r.fail(ctx, "read", f.name(), err))
 	}
-	if err := f.begins(out, off, etag); err != nil {
+	if err := f.begins(out, off, i); err != nil {
 		return nil, f.replaced(err)
 	}
 	ok = true

@@ -175,9 +175,9 @@ func (h *reader) read(ctx context.Context, p []byte, off int64) (n int, err erro
 		if h.s == nil {
 			h.move(off + int64(len(p)))
 		}
-		etag := h.etag
+		i := h.info
 		h.unlock()
-		n, err = h.f.ranged(ctx, p, off, etag)
+		n, err = h.f.ranged(ctx, p, off, i)
 		if n > 0 {
 			h.turn <- struct{}{}
 			h.begun = true
@@ -196,7 +196,7 @@ func (h *reader) read(ctx context.Context, p []byte, off int64) (n int, err erro
 	if ctx.Err() != nil {
 		return n, h.f.r.fail(ctx, "read", h.f.name(), ctx.Err())
 	}
-	k, err := h.f.ranged(ctx, p[n:], off+int64(n), h.etag) // it broke off: from there on again
+	k, err := h.f.ranged(ctx, p[n:], off+int64(n), h.info) // it broke off: from there on again
 	h.move(off + int64(n+k))
 	return n + k, err
 }
@@ -214,7 +214,7 @@ func (h *reader) begin(ctx context.Context, off int64) (err error) {
 	default:
 		return nil
 	}
-	if h.s, err = h.f.stream(ctx, off, h.etag); err != nil {
+	if h.s, err = h.f.stream(ctx, off, h.info); err != nil {
 		h.s = nil
 		<-h.f.r.streams
 	}

@@ -90,6 +90,10 @@ func transport(st Store) *http.Transport {
 	return t
 }
 
+// Connect is the SDK's client for a store as a Server has it, for what a Server is
+// measured against.
+func Connect(st Store) *sdk.Client { return connect(st, transport(st)) }
+
 func connect(st Store, t *http.Transport) *sdk.Client {
 	region := st.Region
 	if region == "" {

@@ -73,7 +73,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	return embedgw.RunVersityGW(ctx, be, &embedgw.Config{
+	return embedgw.RunVersityGW(ctx, oneVersion{be}, &embedgw.Config{
 		RootUserAccess: s.Access, RootUserSecret: s.Secret, Region: s.Region,
 		Ports: []string{s.Socket}, SocketPerm: "0600",
 		MaxConnections: 1024, MaxRequests: 512, MultipartMaxParts: 10_000, KeepAlive: true, Quiet: true,
