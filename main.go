@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"sigmaos/naming/db/sqlite"
+	"sigmaos/naming/s3/direct"
 	"sigmaos/runtime/binfs"
 )
 
@@ -19,6 +20,8 @@ func main() {
 		os.Exit(binfs.Main())
 	case sqlite.ProcessName: // and under this one to serve a realm's SQLite
 		os.Exit(sqlite.Main())
+	case direct.ProcessName: // and benches under this one, to use a store without σOS
+		os.Exit(direct.Main())
 	case "sigmactl":
 		os.Exit(sigmactl(os.Args[1:]))
 	default:

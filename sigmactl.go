@@ -34,7 +34,7 @@ func sigmactl(args []string) int {
 			}
 			dir := filepath.Dir(exe)
 			return bench.Run(ctx, name, benchCluster{c}, bench.Options{
-				Programs: filepath.Join(dir, "procs"), Log: os.Stderr, N: o.N, Seconds: o.Seconds, Corpus: o.Corpus, Load: o.Load,
+				Programs: filepath.Join(dir, "procs"), Log: os.Stderr, N: o.N, Seconds: o.Seconds, Corpus: o.Corpus, Load: o.Load, Bytes: o.Bytes,
 				Sigmad: filepath.Join(dir, "sigmad"), Connect: connectNode,
 			})
 		},
@@ -153,6 +153,10 @@ func connectNode(ctx context.Context, sock string) (bench.Cluster, io.Closer, er
 		return nil, nil, err
 	}
 	return benchCluster{c}, c, nil
+}
+
+func (b benchCluster) SetS3(ctx context.Context, q api.S3Request) (i api.S3Info, err error) {
+	return i, b.Call(ctx, api.MRealmS3, q, &i)
 }
 
 func (b benchCluster) EtcdProbe(ctx context.Context, q api.EtcdProbe) (p api.EtcdProbed, err error) {

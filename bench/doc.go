@@ -72,7 +72,8 @@ type Options struct {
 	N        int     // starts or dials in all, rounds of net; 0 is the bench's own
 	Seconds  float64 // of one measured second in rate; 0 is 10
 	// Load is what the procs of fair do: img scales images, "" counts.
-	Load string
+	Load  string
+	Bytes int64 // of the object of s3; 0 is 256 MiB
 	// Corpus is the text of mr: S, M or L, or a directory; "" is M.
 	Corpus string
 	// Sigmad is the program of which benches of two nodes start two.
@@ -92,6 +93,7 @@ var Benches = map[string]func(context.Context, Cluster, Options) (Result, error)
 	"fair":  Fair,
 	"lc":    LC,
 	"mr":    MR,
+	"s3":    S3,
 }
 
 // Names are the benches in order.

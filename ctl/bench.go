@@ -28,6 +28,7 @@ type BenchOptions struct {
 	Seconds float64
 	Corpus  string
 	Load    string
+	Bytes   int64
 }
 
 func (a *app) bench() *cobra.Command {
@@ -53,13 +54,16 @@ func (a *app) bench() *cobra.Command {
          machine, against the same alone
   mr     word count over real text by procs, against the same functions in one process,
          and intermediate files in /s3 against /ux; starts three nodes itself. The
-         text: apps/mr/corpus/fetch.sh M ~/.cache/sigma/corpus/M`,
+         text: apps/mr/corpus/fetch.sh M ~/.cache/sigma/corpus/M
+  s3     one stream of a proc to and from an object store, against the AWS SDK used
+         directly on the same store; starts a node and a store itself`,
 		Example: "  sigmactl bench start -o json\n  sigmactl bench net --plot net.svg",
 	}
-	c.Flags().IntVarP(&o.N, "count", "n", 0, "how many starts, dials, rounds of net, pairs of lc, rounds of mr (default: the bench's own)")
+	c.Flags().IntVarP(&o.N, "count", "n", 0, "how many starts, dials, rounds of net, pairs of lc, rounds of mr and s3 (default: the bench's own)")
 	c.Flags().Float64Var(&o.Seconds, "seconds", 0, "length of a measured run of rate, of a phase of fair, of each half of a run of lc (default: the bench's own)")
 	c.Flags().StringVar(&o.Corpus, "corpus", "M", "text of mr: S, M, L, as fetch.sh put it into the cache, or a directory")
 	c.Flags().StringVar(&o.Load, "load", "", "what the procs of fair do: img scales images (default: they count)")
+	size := c.Flags().Int64("mib", 0, "size of the object of s3, MiB (default: 256)")
 	c.Flags().StringVar(&plot, "plot", "", "also draw it, as an SVG file")
 	c.PreRunE = func(_ *cobra.Command, args []string) error {
 		switch {
@@ -67,6 +71,8 @@ func (a *app) bench() *cobra.Command {
 			return usage("there is no bench %q; there are %s", args[0], strings.Join(a.hooks.BenchNames, ", "))
 		case o.N < 0:
 			return usage("-n %d: cannot be negative", o.N)
+		case *size < 0 || *size > 10<<10:
+			return usage("--mib %d: an object has 1 to 10240 MiB", *size)
 		case plot != "" && filepath.Ext(plot) != ".svg":
 			return usage("--plot %s: it is written as SVG; name the file .svg", plot)
 		}
@@ -78,6 +84,7 @@ func (a *app) bench() *cobra.Command {
 				return fmt.Errorf("--plot: %w", err)
 			}
 		}
+		o.Bytes = *size << 20
 		r, err := a.hooks.Bench(ctx, args[0], cl, o)
 		if err != nil {
 			return err

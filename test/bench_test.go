@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sigmaos/naming/s3/s3test"
 )
 
 // figure is a row of a bench, as a script reads it.
@@ -238,6 +241,41 @@ func TestBenchName(t *testing.T) {
 	}
 	if long && rows["list-100k"].Value > 1000 {
 		t.Errorf("listing 100,000 names takes %v ms", rows["list-100k"].Value)
+	}
+}
+
+// One stream through /s3, each way, against each way in which the SDK does it.
+func TestBenchS3(t *testing.T) {
+	s3test.Binary(t)
+	n := StartNode(t)
+	f := n.figures("s3", "-n", "1", "--mib", "20")
+	against := make(map[string]string)
+	for _, r := range f.Rows {
+		if r.Unit != "MB/s" || r.N != 1 || r.Value <= 0 || !strings.Contains(r.Note, "20 MiB") || !strings.Contains(r.Note, "CPU time") {
+			t.Errorf("row %s is %+v", r.Row, r)
+		}
+		if r.Against != "" {
+			against[r.Row] += " " + r.Against
+			if r.AgainstValue <= 0 || r.Ratio <= 0 {
+				t.Errorf("row %s against %s: %+v", r.Row, r.Against, r)
+			}
+			continue
+		}
+		against[r.Row] = "itself"
+	}
+	want := map[string]string{
+		"read": " sdk-get sdk-get-parts", "write": " sdk-put-parts sdk-put",
+		"sdk-get": "itself", "sdk-get-parts": "itself", "sdk-put-parts": "itself", "sdk-put": "itself",
+	}
+	if !maps.Equal(against, want) {
+		t.Errorf("the rows are compared with %q, want %q", against, want)
+	}
+	out, _, code := n.Ctl("bench", "s3", "-n", "1", "--mib", "20")
+	if code != 0 || !strings.Contains(out, "sdk-put-parts") || !strings.Contains(out, "RATIO") {
+		t.Errorf("as a table: status %d\n%s", code, out)
+	}
+	if _, e, code := n.Ctl("bench", "s3", "--mib", "-1"); code != 2 || !strings.Contains(e, "--mib") {
+		t.Errorf("an object of -1 MiB: status %d, %q", code, e)
 	}
 }
 

@@ -11,6 +11,8 @@
 //	benchproc burn                    uses all of a core until it is killed
 //	benchproc lc serve US             serves requests, each US µs of work
 //	benchproc lc run EP LOAD          sends them on a schedule, open loop (latency.go)
+//	benchproc stream read PATH BYTES  reads a file of the realm to its end
+//	benchproc stream write PATH BYTES writes one, until it is whole (stream.go)
 //
 // As a plain process, the other side of the ratios, with the same client and
 // server (exchange.go):
@@ -51,6 +53,9 @@ func main() {
 		result, err = endpoints(ctx, args[1:])
 	case len(args) > 0 && args[0] == "lc":
 		result, err = latency(ctx, args[1:])
+	case len(args) > 0 && args[0] == "stream":
+		sigma.Started(ctx)
+		result, err = stream(ctx, args[1:])
 	case len(args) == 1 && args[0] == "burn":
 		sigma.Started(ctx)
 		burn()

@@ -98,7 +98,7 @@ func (c *Config) defaults() {
 	def(&c.Streams, 32)
 	def(&c.Handles, 4096)
 	def(&c.Unsent, 256<<20)
-	def(&c.Part, 8<<20)
+	def(&c.Part, PartSize)
 	def(&c.Patience, 20*time.Second)
 	def(&c.Gap, 5*time.Second)
 	def(&c.Fresh, time.Second)
@@ -106,6 +106,13 @@ func (c *Config) defaults() {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 }
+
+// PartSize is how long the parts of an upload are where Config does not say, and
+// PartsAtOnce how many of one are sent at the same time.
+const (
+	PartSize    = 8 << 20
+	PartsAtOnce = 2
+)
 
 // Limits of S3 that are told before the store is asked.
 const (

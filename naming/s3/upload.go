@@ -31,11 +31,8 @@ type upload struct {
 	err   error
 }
 
-// atOnce is how many parts of one object are sent at the same time.
-const atOnce = 2
-
 func (f *file) begin(ctx context.Context) (*upload, error) {
-	u := &upload{f: f, turns: make(chan struct{}, atOnce)}
+	u := &upload{f: f, turns: make(chan struct{}, PartsAtOnce)}
 	err := f.r.small(ctx, "write", f.bucket, f.name(), func(ctx context.Context, c *sdk.Client, b *string) error {
 		out, err := c.CreateMultipartUpload(ctx, &sdk.CreateMultipartUploadInput{Bucket: b, Key: aws.String(f.key)})
 		if err == nil {
