@@ -84,7 +84,7 @@ func (p *published) program(c api.Caller, path string) (prog api.Program, err er
 	case err != nil:
 		return prog, err
 	case kept:
-		if prog, err = p.leave(ctx, c, key, o, f); err == nil {
+		if prog, err = p.leave(ctx, c, key, b.version, o, f); err == nil {
 			f = nil // it is the origin's
 		}
 	default:
@@ -104,15 +104,15 @@ func (p *published) program(c api.Caller, path string) (prog api.Program, err er
 
 // leave remembers where a program is whose tree was kept beside it, and takes f
 // over unless it fails.
-func (p *published) leave(ctx context.Context, c api.Caller, key publishedKey, o binfs.Opening, f *openFile) (prog api.Program, err error) {
-	d, size, err := o.Digest()
+func (p *published) leave(ctx context.Context, c api.Caller, key publishedKey, kept uint64, o binfs.Opening, f *openFile) (prog api.Program, err error) {
+	o, d, size, err := o.Pin()
 	if err != nil || size != key.size {
 		return prog, api.E(api.Unavailable, "spawn", key.path, "what the store keeps beside the program is not about it; put the program anew")
 	}
 	if err := binfs.CheckELF(openingReader{o, handleReader{ctx, f.h}}, size, goruntime.GOARCH); err != nil {
 		return prog, api.E(api.Invalid, "spawn", key.path, "%v", err)
 	}
-	p.stores.add(key.realm, d, &storeOrigin{ways: p.stores.ways, c: c, path: key.path, key: key, opening: o}, f)
+	p.stores.add(key.realm, d, &storeOrigin{ways: p.stores.ways, c: c, path: key.path, key: key, kept: kept, opening: o}, f)
 	p.chain.Favour(key.realm, d, key.path)
 	return api.Program{Name: gopath.Base(key.path), Digest: string(d), Size: size}, nil
 }

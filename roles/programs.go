@@ -15,8 +15,9 @@ import (
 
 // What nodes ask each other about programs.
 const (
-	methodProgram = "bin.find" // programName → api.Program: a name in a realm's /bin, or a digest
-	methodGive    = "bin.give" // binfs.Question → the bytes
+	methodProgram = "bin.find"  // programName → api.Program: a name in a realm's /bin, or a digest
+	methodGive    = "bin.give"  // binfs.Question → the bytes
+	methodLearn   = "bin.learn" // binfs.Learned: what a start of a program touched that the asked node gave
 )
 
 type programName struct {
@@ -153,6 +154,18 @@ func (o peerOrigin) Chunks(ctx context.Context, realm string, d binfs.Digest, li
 	return o.ask(ctx, binfs.Question{Realm: realm, Digest: string(d), Chunks: list})
 }
 
+func (o peerOrigin) Learn(ctx context.Context, realm string, d binfs.Digest, p binfs.Profile) error {
+	b, err := json.Marshal(binfs.Learned{Realm: realm, Digest: string(d), Profile: p.Marshal()})
+	if err != nil {
+		return err
+	}
+	_, err = (others{o.s}).Call(ctx, o.node, methodLearn, b)
+	if api.KindOf(err) == api.Unsupported { // it is of an earlier version
+		err = nil
+	}
+	return err
+}
+
 // servePrograms answers other nodes. Nodes trust each other to ask only for
 // realms that they serve.
 func (s *System) servePrograms(server *rpc.Server) {
@@ -193,5 +206,28 @@ func (s *System) servePrograms(server *rpc.Server) {
 			return nil, api.E(api.Unavailable, r.Method, q.Digest, "%v", err)
 		}
 		return b, nil
+	})
+	server.Handle(methodLearn, func(ctx context.Context, r *rpc.Request) ([]byte, error) {
+		st := s.store.Load()
+		if st == nil {
+			return nil, api.E(api.Unavailable, "link", s.Config.Node, "the node is starting")
+		}
+		var l binfs.Learned
+		if err := json.Unmarshal(r.Body, &l); err != nil {
+			return nil, api.E(api.Invalid, r.Method, "", "%v", err)
+		}
+		if i := s.stores.Load(); i != nil {
+			if o := i.at(l.Realm, binfs.Digest(l.Digest)); o != nil {
+				p, err := binfs.UnmarshalProfile(l.Profile)
+				if err != nil {
+					return nil, api.E(api.Invalid, r.Method, l.Digest, "%v", err)
+				}
+				return nil, o.Learn(ctx, l.Realm, binfs.Digest(l.Digest), p)
+			}
+		}
+		if err := st.Learn(l); err != nil {
+			return nil, api.E(api.Unavailable, r.Method, l.Digest, "%v", err)
+		}
+		return nil, nil
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/naming/s3"
+	"sigmaos/naming/tree"
 	"sigmaos/runtime/binfs"
 )
 
@@ -68,7 +69,28 @@ func (i *inStores) add(realm string, d binfs.Digest, o *storeOrigin, f *openFile
 		old.rest()
 	}
 	i.places[realmDigest{realm, d}] = o
+	i.boundLocked(o)
 	o.put(f)
+}
+
+// maxStarts bounds the chunks that are kept in memory of programs in stores.
+const maxStarts = 32 << 20
+
+// boundLocked has the others give up their chunks, which a start then reads from
+// the store, where all are too many.
+func (i *inStores) boundLocked(last *storeOrigin) {
+	n := 0
+	for _, o := range i.places {
+		n += len(o.start().Data)
+	}
+	if n <= maxStarts {
+		return
+	}
+	for _, o := range i.places {
+		if o != last {
+			o.drop()
+		}
+	}
 }
 
 func (i *inStores) dropLocked() {
@@ -90,16 +112,17 @@ func (i *inStores) close() error {
 // there by range, as whoever spawned it may, and with the realm's key, which only
 // the role s3 knows.
 type storeOrigin struct {
-	ways    *ways
-	c       api.Caller
-	path    string
-	key     publishedKey
-	opening binfs.Opening
+	ways *ways
+	c    api.Caller
+	path string
+	key  publishedKey
+	kept uint64 // the version of what is kept beside it
 
-	mu   sync.Mutex
-	gone bool        // nothing is kept open any more
-	file *openFile   // between requests that follow each other; nil: none
-	idle *time.Timer // closes it
+	mu      sync.Mutex
+	opening binfs.Opening
+	gone    bool        // nothing is kept open any more
+	file    *openFile   // between requests that follow each other; nil: none
+	idle    *time.Timer // closes it
 }
 
 // restTime is how long a file stays open behind its last request.
@@ -108,7 +131,52 @@ const restTime = 5 * time.Second
 func (o *storeOrigin) Name() string { return o.path }
 
 func (o *storeOrigin) Open(context.Context, string, binfs.Digest) (binfs.Opening, error) {
-	return o.opening, nil
+	return o.start(), nil
+}
+
+func (o *storeOrigin) start() binfs.Opening {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.opening
+}
+
+// drop gives up the chunks of a start.
+func (o *storeOrigin) drop() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.opening.Data = nil
+}
+
+// Learn writes what a start touches beside the program, with those chunks, so that
+// whoever starts it next has all with one request. Somebody who was faster, or put
+// another program there, is left alone.
+func (o *storeOrigin) Learn(ctx context.Context, realm string, d binfs.Digest, p binfs.Profile) error {
+	old := o.start()
+	if len(old.Profile) > 0 {
+		return nil
+	}
+	next, err := old.Learn(d, p, func(list []uint32) ([]byte, error) { return o.Chunks(ctx, realm, d, list) })
+	if err != nil {
+		return err
+	}
+	f, err := o.get(ctx)
+	if err != nil {
+		return err
+	}
+	put := tree.Put{
+		NewFile: tree.NewFile{Mode: tree.ModeFile | 0o664}, If: &o.kept,
+		Data: binfs.Beside{Version: o.key.version, Opening: next}.Marshal(),
+	}
+	_, err = f.at.Root.Put(ctx, put, besideAt(f.names)...)
+	if k := api.KindOf(err); err != nil && k != api.Conflict && k != api.NotFound {
+		f.close()
+		return err
+	}
+	o.put(f)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.opening = next
+	return nil
 }
 
 // get takes the file that is open, or opens it. The caller puts it back or closes
@@ -189,12 +257,13 @@ func (o *storeOrigin) Chunks(ctx context.Context, _ string, _ binfs.Digest, list
 // give answers another node.
 func (o *storeOrigin) give(ctx context.Context, q binfs.Question) ([]byte, error) {
 	if len(q.Chunks) == 0 {
-		return o.opening.Part(q), nil
+		return o.start().Part(q), nil
 	}
 	return o.Chunks(ctx, q.Realm, binfs.Digest(q.Digest), q.Chunks)
 }
 
-// maxBeside is the longest record beside a program: the tree of 4 GiB.
+// maxBeside is the longest record beside a program: the tree of 4 GiB and a first
+// chunk. With more chunks it is no longer than what comes in one answer.
 const maxBeside = 3 << 20
 
 // besideReader reads what a store keeps beside an object, while the object is being
@@ -204,9 +273,10 @@ type besideReader struct {
 	path string
 	done chan struct{} // nil: nothing is kept there
 
-	kept binfs.Beside
-	ok   bool
-	err  error
+	kept    binfs.Beside
+	version uint64 // of the record itself
+	ok      bool
+	err     error
 }
 
 // begin is told where the object is; of several places the last one counts.
@@ -229,7 +299,7 @@ func (b *besideReader) begin(at *pathServer, names []string) {
 			if b.kept, err = binfs.UnmarshalBeside(data); err != nil {
 				b.err = api.E(api.Unavailable, "spawn", b.path, "the store gives damaged bytes of what it keeps beside the program; try again, or put the program anew")
 			}
-			b.ok = err == nil
+			b.version, b.ok = w.Attr.Version, err == nil
 		}
 	}()
 }

@@ -20,6 +20,7 @@ import (
 	"sigmaos/api"
 	"sigmaos/naming/s3"
 	"sigmaos/naming/s3/s3test"
+	"sigmaos/runtime/binfs"
 )
 
 // A program that is put into the realm's object store starts on any node; no node
@@ -81,6 +82,113 @@ func TestPaper33_ProgramFromTheStore(t *testing.T) {
 	nodes[0].ctl(t, "rm", "-r", "/s3/~any/bin") // with what is kept beside programs
 }
 
+// What the first start of a program from the store was seen to touch is kept there:
+// the first start on another node has all of it with its first question. A record
+// that makes no sense, or lies, costs time and nothing else.
+func TestPaper33_StartProfileTravelsInTheStore(t *testing.T) {
+	s3test.Binary(t)
+	nodes := StartCluster(t, 3)
+	names := nodes[0].Client("default").Names()
+	awaitDir(t, names, "/s3", 3)
+	nodes[0].ctl(t, "mkdir", "/s3/~any/bin")
+	nodes[0].ctl(t, "mkdir", "/s3/~any/bin/tools")
+	const path, key = "/s3/~any/bin/tools/prog", "tools/prog"
+	record := "/s3/~any/bin/" + s3.Besides + "/" + s3.BesideName(key)
+	hello, err := os.ReadFile(Proc(t, "hello-c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// With what nobody touches behind its end it is too large to be fetched whole.
+	if _, err := names.PutFile(minute(t), path, append(hello, make([]byte, 3<<20)...)); err != nil {
+		t.Fatal(err)
+	}
+	start := func(n *Node) api.ColdStart {
+		t.Helper()
+		c := n.Client("default")
+		id, err := c.Spawn(minute(t), n.bound(&api.ProcDesc{Program: path, Args: []string{"-q"}}))
+		if err != nil {
+			t.Fatalf("spawn on %s: %v", n.Name, err)
+		}
+		if st := n.Await(c, id); st.State != api.Exited || st.Code != 0 {
+			t.Fatalf("the proc on %s ended %+v, want exited 0", n.Name, st)
+		}
+		return n.howStarted(id)
+	}
+	kept := func() (b binfs.Beside) {
+		t.Helper()
+		data, _, err := names.GetFile(minute(t), record)
+		if err == nil {
+			b, err = binfs.UnmarshalBeside(data)
+		}
+		if err != nil {
+			t.Fatalf("what is kept beside the program: %v", err)
+		}
+		return b
+	}
+	before := kept()
+	if len(before.Opening.Profile) != 0 {
+		t.Fatalf("before any start the store has the profile %v", before.Opening.Profile)
+	}
+	first := start(nodes[0])
+	eventually(t, 20*time.Second, "the store has what the start touched", func() (bool, string) {
+		return len(kept().Opening.Profile) > 1, "no profile"
+	})
+	b := kept()
+	if b.Version != before.Version || !bytes.Equal(b.Opening.Tree, before.Opening.Tree) {
+		t.Error("with the profile another version or tree is kept")
+	}
+	second := start(nodes[1])
+	if first.Warm || second.Warm || first.From != path || second.From != path {
+		t.Errorf("starts on two nodes: %+v and %+v, want both cold and from the store", first, second)
+	}
+	if second.Requests != 1 || first.Requests < 2 {
+		t.Errorf("the first start took %d requests, one with its profile %d; want several, and 1", first.Requests, second.Requests)
+	}
+	// Chunks that are not the program's, listed in a record that is whole.
+	lie := b
+	lie.Opening.Data = bytes.Repeat([]byte("no"), len(b.Opening.Data)/2)
+	if _, err := names.PutFile(minute(t), record, lie.Marshal()); err != nil {
+		t.Fatal(err)
+	}
+	if third := start(nodes[2]); third.Warm || third.Bytes == 0 {
+		t.Errorf("the start beside a record that lies: %+v, want a cold one", third)
+	}
+}
+
+// A binary is overwritten while it runs: the proc that runs keeps its digest and runs
+// on, and the next spawn is of what is there now.
+func TestFAULTS_F20_ProgramOverwrittenWhileItRuns(t *testing.T) {
+	s3test.Binary(t)
+	n := StartNode(t)
+	c := n.Client("default")
+	awaitDir(t, c.Names(), "/s3", 1)
+	n.ctl(t, "mkdir", "/s3/~any/bin")
+	for _, path := range []string{"/s3/~any/bin/prog", "/ux/~local/prog"} {
+		t.Run(path, func(t *testing.T) {
+			n.ctl(t, "put", Proc(t, "testproc"), path)
+			running := n.Running(c, sleeper(path))
+			old := n.info(c, running).Digest
+			n.ctl(t, "put", Proc(t, "hello"), path)
+			id, err := c.Spawn(minute(t), &api.ProcDesc{Program: path})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if st := n.Await(c, id); !st.OK() {
+				t.Errorf("the program that is there now ended %v", st)
+			}
+			if now := n.info(c, id).Digest; now == old || now == "" {
+				t.Errorf("the spawn after it was overwritten is of %s, the one before of %s", now, old)
+			}
+			if p := n.info(c, running); p.State != api.Running || p.Digest != old {
+				t.Errorf("the proc that ran: %v of %s, want it running with %s", p.State, p.Digest, old)
+			}
+			if err := c.Kill(minute(t), running, 0); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // badStore is a store that can be told to fail when it is asked for programs.
 type badStore struct {
 	*httptest.Server
@@ -105,13 +213,17 @@ func standBefore(t *testing.T, st s3.Store) (*badStore, s3.Store) {
 		return strings.TrimPrefix(m, "beside: ")
 	}
 	rp := &httputil.ReverseProxy{
-		Transport: hops,
+		Transport: hops, FlushInterval: -1,
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL = &url.URL{Scheme: "http", Host: "store", Path: r.In.URL.Path, RawPath: r.In.URL.RawPath, RawQuery: r.In.URL.RawQuery}
 			r.Out.Host = r.In.Host
 		},
 		ModifyResponse: func(r *http.Response) error {
 			m := spoiled(r.Request)
+			if m == "trickles" {
+				r.Body = &trickle{r.Body, r.Request.Context()}
+				return nil
+			}
 			if m != "flips bits" && m != "truncates" {
 				return nil
 			}
@@ -147,6 +259,21 @@ func standBefore(t *testing.T, st s3.Store) (*badStore, s3.Store) {
 	return b, st
 }
 
+// trickle is a body that comes faster than nothing, and slower than any patience.
+type trickle struct {
+	io.ReadCloser
+	ctx context.Context
+}
+
+func (t *trickle) Read(p []byte) (int, error) {
+	select {
+	case <-time.After(50 * time.Millisecond):
+		return t.ReadCloser.Read(p[:1])
+	case <-t.ctx.Done():
+		return 0, t.ctx.Err()
+	}
+}
+
 func (b *badStore) set(mode string) { b.mode.Store(&mode) }
 
 // FAULTS F19, F20: of a store that is down, hangs, answers 500, cuts short or flips
@@ -173,7 +300,7 @@ func TestFAULTS_F20_ProgramInABadStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, mode := range []string{"flips bits", "truncates", "answers 500", "is down", "hangs", "beside: flips bits", "beside: truncates", "beside: answers 500"} {
+	for i, mode := range []string{"flips bits", "truncates", "answers 500", "is down", "hangs", "trickles", "beside: flips bits", "beside: truncates", "beside: answers 500"} {
 		t.Run(mode, func(t *testing.T) {
 			path := fmt.Sprintf("/s3/~any/bin/program-%d", i)
 			bad.set("")

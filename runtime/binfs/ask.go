@@ -18,6 +18,7 @@ import (
 const (
 	askOpen   = "open"
 	askChunks = "chunks"
+	tellStart = "learned"
 )
 
 // askOptions leaves room for the tree of the largest program.
@@ -58,6 +59,16 @@ func serveAsk(ctx context.Context, conn io.ReadWriteCloser, c *Chain) error {
 			return nil, api.E(kindOf(err), askChunks, q.Digest, "%v", err)
 		}
 		return answer(name(from), data), nil
+	})
+	server.Handle(tellStart, func(ctx context.Context, r *rpc.Request) ([]byte, error) {
+		var l Learned
+		if err := json.Unmarshal(r.Body, &l); err != nil {
+			return nil, api.E(api.Invalid, r.Method, "", "%v", err)
+		}
+		if err := c.learned(ctx, l); err != nil {
+			return nil, api.E(kindOf(err), tellStart, l.Digest, "%v", err)
+		}
+		return nil, nil
 	})
 	return server.ServeConn(ctx, conn, nil)
 }
@@ -107,6 +118,17 @@ func (a asker) open(ctx context.Context, realm string, d Digest) (v opened, from
 func (a asker) chunks(ctx context.Context, realm string, d Digest, t Tree, list []uint32) ([]byte, string, error) {
 	from, b, err := a.ask(ctx, askChunks, Question{Realm: realm, Digest: string(d), Chunks: list})
 	return b, from, err
+}
+
+func (a asker) learned(ctx context.Context, l Learned) error {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	body, err := json.Marshal(l)
+	if err != nil {
+		return err
+	}
+	_, err = a.c.Call(ctx, tellStart, body)
+	return err
 }
 
 // monotonic is CLOCK_MONOTONIC, ns, as in a proc's stamps.

@@ -11,7 +11,7 @@ import (
 // pass. Write never fails but for a program that is too large.
 type Summer struct {
 	tree  Tree
-	first []byte // the first chunk
+	first []byte // the chunks so far, of a program that is small yet; else the first chunk
 	chunk []byte // under way
 }
 
@@ -32,8 +32,11 @@ func (s *Summer) Write(p []byte) (int, error) {
 }
 
 func (s *Summer) end() {
-	if len(s.tree.Chunks) == 0 {
+	switch n := len(s.tree.Chunks); {
+	case n < small:
 		s.first = append(s.first, s.chunk...)
+	case n == small:
+		s.first = append([]byte(nil), s.first[:ChunkSize]...)
 	}
 	s.tree.Size += int64(len(s.chunk))
 	s.tree.Chunks = append(s.tree.Chunks, sha256.Sum256(s.chunk))
@@ -43,7 +46,7 @@ func (s *Summer) end() {
 // Opening of what has passed; more may follow.
 func (s *Summer) Opening() Opening {
 	t := *s
-	t.chunk = append([]byte(nil), s.chunk...)
+	t.chunk, t.first = append([]byte(nil), s.chunk...), s.first[:len(s.first):len(s.first)]
 	if len(t.chunk) > 0 {
 		t.end()
 	}
@@ -80,13 +83,54 @@ func UnmarshalBeside(b []byte) (out Beside, err error) {
 	return out, err
 }
 
-// Digest is the digest of the program that o says to be of, and its size.
-func (o Opening) Digest() (d Digest, size int64, err error) {
+// Pin names the program that o is about: the one that its tree is of. What o has
+// beyond that is a help, and left out where it is not what the tree says.
+func (o Opening) Pin() (_ Opening, d Digest, size int64, err error) {
 	h := sha256.Sum256(o.Tree)
 	d = Digest(digestPrefix + hex.EncodeToString(h[:]))
-	v, err := o.verify(d)
-	return d, v.tree.Size, err
+	t, err := UnmarshalTree(o.Tree, d)
+	if err != nil {
+		return o, d, 0, err
+	}
+	o.Profile = o.Profile.within(t)
+	if _, err := o.verify(d); err != nil {
+		o.Profile, o.Data = nil, nil
+	}
+	return o, d, t.Size, nil
 }
 
-// First is the first chunk, where o has it.
-func (o Opening) First() []byte { return o.Data[:min(len(o.Data), ChunkSize)] }
+// First is the first chunk, where o, which Pin gave, has it.
+func (o Opening) First() []byte {
+	if len(o.Profile) > 0 && o.Profile[0] != 0 {
+		return nil
+	}
+	return o.Data[:min(len(o.Data), ChunkSize)]
+}
+
+// Learn is o with what a start of d was seen to touch, and those chunks of it, as far
+// as an answer has room; chunks reads them.
+func (o Opening) Learn(d Digest, p Profile, chunks func(list []uint32) ([]byte, error)) (Opening, error) {
+	t, err := UnmarshalTree(o.Tree, d)
+	if err != nil {
+		return o, err
+	}
+	if p = p.within(t); len(p) > maxProfile {
+		p = p[:maxProfile]
+	}
+	o.Profile, o.Data = p, nil
+	left := roomBeside(len(o.Tree))
+	n := 0
+	for n < len(p) && n < maxAsked && left >= t.ChunkLen(int(p[n])) {
+		left -= t.ChunkLen(int(p[n]))
+		n++
+	}
+	if n > 0 {
+		if o.Data, err = chunks(p[:n]); err == nil {
+			_, err = t.Split(p[:n], o.Data)
+		}
+	}
+	return o, err
+}
+
+// roomBeside is how many bytes of chunks an answer has room for beside a tree.
+func roomBeside(tree int) int64 { return int64(maxAnswer - tree - 4*maxProfile) }

@@ -12,6 +12,7 @@ import (
 type remote interface {
 	open(ctx context.Context, realm string, d Digest) (v opened, from string, err error)
 	chunks(ctx context.Context, realm string, d Digest, t Tree, list []uint32) (data []byte, from string, err error)
+	learned(ctx context.Context, l Learned) error
 }
 
 // small programs of which no profile is known are fetched whole, in the one
@@ -100,6 +101,16 @@ func (c *cache) Tree(ctx context.Context, realm string, d Digest) (Tree, Profile
 		c.begin(realm, d, t, rest[:min(maxAsked, len(rest))])
 	}
 	return t, first, nil
+}
+
+// learn keeps the profile of a program on this disk, and tells where the program came
+// from.
+func (c *cache) learn(realm string, d Digest, p Profile) error {
+	err := c.saveProfile(realm, d, p)
+	if c.remote != nil && !c.Has(realm, d) {
+		err = errors.Join(err, c.remote.learned(context.Background(), Learned{realm, string(d), p.Marshal()}))
+	}
+	return err
 }
 
 // land has what came with the tree at hand until it is on the disk.

@@ -22,6 +22,13 @@ type Origin interface {
 	Chunks(ctx context.Context, realm string, d Digest, list []uint32) ([]byte, error)
 }
 
+// Learner is an Origin that can keep what a start of a program was seen to touch, so
+// that the next one who starts it gets that with its first question. Where it has a
+// profile already it does nothing.
+type Learner interface {
+	Learn(ctx context.Context, realm string, d Digest, p Profile) error
+}
+
 // Bounds of fetching. A start waits for its tree and for its chunks, each at
 // most askTime: below 20 s in all.
 const (
@@ -111,6 +118,30 @@ func (c *Chain) remember(k nodeKey, t Tree) {
 		clear(c.trees)
 	}
 	c.trees[k] = t
+}
+
+// learned tells the origin that had a program last what a start of it touched.
+func (c *Chain) learned(ctx context.Context, l Learned) error {
+	d, p, err := l.check()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchTime)
+	defer cancel()
+	leave, err := c.enter(ctx, l.Realm)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	c.mu.Lock()
+	name := c.favoured[nodeKey{l.Realm, l.Digest}]
+	c.mu.Unlock()
+	for _, o := range c.origins(l.Realm, d) {
+		if to, ok := o.(Learner); ok && o.Name() == name {
+			return to.Learn(ctx, l.Realm, d, p)
+		}
+	}
+	return nil
 }
 
 // each tries fn on the origins until one does it. The error is fs.ErrNotExist

@@ -68,11 +68,11 @@ func (s *Store) opening(q Question, d Digest, t Tree) []byte {
 		return o.Answer(q)
 	}
 	o.Tree = treePart(o.Tree, 0)
-	left := maxAnswer - len(o.Tree) - 4*maxProfile
+	left := roomBeside(len(o.Tree))
 	buf := make([]byte, ChunkSize)
 	for _, i := range o.Profile.within(t).touches(t) {
 		b, err := s.anyChunk(q.Realm, d, t, int(i), buf)
-		if err != nil || len(o.Data)+len(b) > left {
+		if err != nil || int64(len(o.Data)+len(b)) > left {
 			break
 		}
 		o.Data = append(o.Data, b...)
@@ -136,6 +136,16 @@ func (s *Store) profile(realm string, d Digest) Profile {
 
 func (s *Store) saveProfile(realm string, d Digest, p Profile) error {
 	return replace(s.profilePath(realm, d), p.Marshal())
+}
+
+// Learn keeps what a start elsewhere touched of a program that is stored here, where
+// no start was seen yet.
+func (s *Store) Learn(l Learned) error {
+	d, p, err := l.check()
+	if err != nil || !s.Has(l.Realm, d) || len(s.profile(l.Realm, d)) > 0 {
+		return err
+	}
+	return s.saveProfile(l.Realm, d, p)
 }
 
 // replace writes a file so that it is whole or not there. The name of what is

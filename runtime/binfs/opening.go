@@ -78,10 +78,16 @@ func (o Opening) Part(q Question) []byte {
 		return treePart(o.Tree, q.Tree)
 	}
 	o.Tree = treePart(o.Tree, 0)
+	// Every chunk but a program's last, which a start touches last, is as long.
+	if room := max(0, roomBeside(len(o.Tree))); int64(len(o.Data)) > room {
+		o.Data = o.Data[:room/ChunkSize*ChunkSize]
+	}
 	return o.Answer(q)
 }
 
-// UnmarshalOpening reads both forms; nothing in it is verified yet.
+// UnmarshalOpening reads both forms; nothing in it is verified yet. A profile that
+// makes no sense is as none, and so are the chunks that it lists: a start does
+// without.
 func UnmarshalOpening(b []byte) (o Opening, err error) {
 	le := binary.LittleEndian
 	bad := errors.New("binfs: a damaged answer to a question for a program")
@@ -105,10 +111,14 @@ func UnmarshalOpening(b []byte) (o Opening, err error) {
 		profile = part()
 		o.Data = b
 	}
-	if err == nil {
-		o.Profile, err = UnmarshalProfile(profile)
+	if err != nil {
+		return o, err
 	}
-	return o, err
+	var perr error
+	if o.Profile, perr = UnmarshalProfile(profile); perr != nil {
+		o.Data = nil
+	}
+	return o, nil
 }
 
 // touches is what a start of t touches as far as that is known: the profile;

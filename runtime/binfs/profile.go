@@ -35,6 +35,26 @@ func UnmarshalProfile(b []byte) (Profile, error) {
 	return p, nil
 }
 
+// Learned is a profile on its way to where the program came from.
+type Learned struct {
+	Realm   string `json:"realm"`
+	Digest  string `json:"digest"`
+	Profile []byte `json:"profile"` // marshalled
+}
+
+func (l Learned) check() (d Digest, p Profile, err error) {
+	if !realmRule.MatchString(l.Realm) {
+		return "", nil, errors.New("binfs: no realm id")
+	}
+	if d, err = ParseDigest(l.Digest); err == nil {
+		p, err = UnmarshalProfile(l.Profile)
+	}
+	if err == nil && len(p) == 0 {
+		err = errors.New("binfs: an empty profile")
+	}
+	return d, p, err
+}
+
 // within leaves out what is not in t.
 func (p Profile) within(t Tree) Profile {
 	p = slices.Clone(p)

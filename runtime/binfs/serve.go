@@ -55,7 +55,7 @@ func Main() int {
 	}
 	programs := newCache(store, from, set.Quota, logger)
 	fsys := newFileSystem(programs, logger)
-	fsys.saveProfile = store.saveProfile
+	fsys.saveProfile = programs.learn
 	srv, err := fuse.NewServer(fsys, dir, &fuse.MountOptions{
 		FsName: "binfs", Name: "binfs", AllowOther: true, DirectMountStrict: true, DirectMountFlags: unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV,
 		Options: []string{"default_permissions"}, MaxReadAhead: 1 << 20, DisableXAttrs: true,
