@@ -98,9 +98,8 @@ func (w *world) start(number uint16, mcpu, memory int64) *machine {
 	return n
 }
 
-// gossip tells all nodes who is alive.
-func (w *world) gossip() {
-	var list []Member
+// members are the nodes that are alive.
+func (w *world) members() (list []Member) {
 	for i := range uint16(len(w.nodes)) {
 		if n := w.nodes[i+1]; !n.down {
 			list = append(list, Member{
@@ -109,6 +108,12 @@ func (w *world) gossip() {
 			})
 		}
 	}
+	return list
+}
+
+// gossip tells all nodes who is alive.
+func (w *world) gossip() {
+	list := w.members()
 	for i := range uint16(len(w.nodes)) {
 		if n := w.nodes[i+1]; !n.down {
 			n.SetMembers(list)
