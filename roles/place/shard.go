@@ -79,7 +79,7 @@ func (e *Engine) asked(from uint16, a pull.Ask) {
 		}
 		return
 	}
-	items, h := s.queue.Pull(s.items[:0], a, nil)
+	items, h := s.queue.Pull(s.items[:0], a)
 	g := grant{id: a.ID, h: h, orders: make([]*Order, len(items))}
 	for i, it := range items {
 		o := it.Payload.(*Order)

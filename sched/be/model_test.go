@@ -80,7 +80,7 @@ func (n *naive) fitting(realm string, o Offer) *Item {
 		if it.Came != first.Came {
 			break
 		}
-		if o.Cached(it.Digest) && fits(it) {
+		if o.Cached(it) && fits(it) {
 			return &it
 		}
 	}
@@ -114,7 +114,7 @@ func TestQueueAgainstNaive(t *testing.T) {
 		offer := func(rt *rapid.T, odd bool) Offer {
 			o := Offer{Memory: memory.Draw(rt, "offer"), Fits: func(it Item) bool { return !odd || it.ID[len(it.ID)-1]%2 == 1 }}
 			if rapid.Bool().Draw(rt, "cached") {
-				o.Cached = func(d string) bool { return d == "1" }
+				o.Cached = func(it Item) bool { return it.Digest == "1" }
 			}
 			return o
 		}

@@ -16,9 +16,8 @@ type Offer struct {
 	// served (once more); nil is all. Once false for a realm, it must stay false
 	// for that call.
 	Realm func(name string, got int) bool
-	// Cached says whether the node has a program, by digest; nil is no
-	// preference.
-	Cached func(digest string) bool
+	// Cached says whether the node has a proc's program; nil is no preference.
+	Cached func(Item) bool
 }
 
 // Pop takes the next proc that fits the offer; false if none does.
@@ -126,7 +125,7 @@ func (e *entry) tie(o Offer, window int) *entry {
 		return e
 	}
 	for t, n := e, min(window, Ties); t != nil && n > 0 && t.Came == e.Came; t, n = t.next, n-1 {
-		if o.Cached(t.Digest) && t.fits(o) {
+		if o.Cached(t.Item) && t.fits(o) {
 			return t
 		}
 	}

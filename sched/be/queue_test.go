@@ -145,7 +145,7 @@ func TestCachedProgramsBreakTiesOnly(t *testing.T) {
 			t.Fatal(i, err)
 		}
 	}
-	y := func(d string) bool { return d == "y" }
+	y := func(it Item) bool { return it.Digest == "y" }
 	if got, want := popAll(q, Offer{Memory: 100, Cached: y}), "old n2 n3 n1 z1 z2"; got != want {
 		t.Errorf("got %q, want %q: ties are of one moment, and 0 is no moment", got, want)
 	}

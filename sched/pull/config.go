@@ -10,7 +10,7 @@ type Config struct {
 	MaxWait  time.Duration // where it would: from 8 MinWait up to this; 1 s, or more in a large cluster (PerShard)
 	PerShard int           // asks a second of idle nodes that a shard is to bear; 2,000
 	Sample   time.Duration // how often the CPU is looked at while that could help; 20 ms
-	Batch    int           // most procs in one answer; 64
+	Batch    int           // most procs in one answer; 256
 	OwnTurns int           // of so many asks one goes past the own shard; 4
 	Seed     uint64        // of the random choices
 }
@@ -29,7 +29,7 @@ func (c Config) withDefaults() Config {
 		c.PerShard = 2000
 	}
 	if c.Batch == 0 {
-		c.Batch = 64
+		c.Batch = 256
 	}
 	if c.OwnTurns == 0 {
 		c.OwnTurns = 4

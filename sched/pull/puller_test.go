@@ -252,7 +252,7 @@ func TestMemoryDecidesWhetherToAsk(t *testing.T) {
 func TestAloneTheMemoryIsTheLimit(t *testing.T) {
 	r := newRig(t, Config{Self: 1}, 1)
 	r.m.Alone, r.m.Procs = true, 500
-	r.want("alone", 0, "1:64+0/100")
+	r.want("alone", 0, "1:256+0/100")
 }
 
 func TestShardsComeAndGo(t *testing.T) {

@@ -28,7 +28,11 @@ type peer struct {
 	cores      int
 	active     map[string]int
 	prev, next *peer
+	given      lately
 }
+
+// cached says whether p has a proc's program, as far as the shard knows.
+func (p *peer) cached(it be.Item) bool { return p.given.has(programOf(it)) }
 
 // NewShard makes a shard at the node own.
 func NewShard(own uint16, q *be.Queue) *Shard {
@@ -54,8 +58,10 @@ func (s *Shard) Back(item be.Item) (node uint16, ok bool, err error) {
 	return node, ok, nil
 }
 
-// Pull answers an ask: procs are appended to dst, and the hint goes with them.
-func (s *Shard) Pull(dst []be.Item, a Ask, cached func(string) bool) ([]be.Item, Hint) {
+// Pull answers an ask: procs are appended to dst, and the hint goes with them. Among
+// procs that tie ([be.Offer.Cached]), the node gets those first whose programs it was
+// given lately.
+func (s *Shard) Pull(dst []be.Item, a Ask) ([]be.Item, Hint) {
 	p := s.nodes[a.Node]
 	if p == nil {
 		p = &peer{node: a.Node}
@@ -64,8 +70,11 @@ func (s *Shard) Pull(dst []be.Item, a Ask, cached func(string) bool) ([]be.Item,
 	s.answered(p)
 	s.unpark(p)
 	from := len(dst)
-	dst = Grant(dst, s.Queue, a, cached, s.slots == nil && s.toldIdle == 0)
+	dst = Grant(dst, s.Queue, a, p.cached, s.slots == nil && s.toldIdle == 0)
 	got := dst[from:]
+	for _, it := range got {
+		p.given.add(programOf(it))
+	}
 	if len(got) == 0 || len(got) < a.Slots {
 		p.memory, p.slots, p.cores, p.active = a.Memory, a.Slots > 0, a.Cores, a.Active
 		for _, it := range got {

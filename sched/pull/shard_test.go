@@ -75,7 +75,7 @@ func TestGrant(t *testing.T) {
 // pull is an ask of a node, and what it gets.
 func pull(s *Shard, a Ask) string {
 	a.Max = 64
-	items, _ := s.Pull(nil, a, nil)
+	items, _ := s.Pull(nil, a)
 	return ids(items)
 }
 
@@ -158,7 +158,7 @@ func TestANoIsPassedOn(t *testing.T) {
 func TestGivenBackIsToldOf(t *testing.T) {
 	s := NewShard(5, be.New(100))
 	put(t, s, "a:1 a:2")
-	items, h := s.Pull(nil, Ask{Node: 1, Slots: 1, Max: 9, Memory: 9}, nil)
+	items, h := s.Pull(nil, Ask{Node: 1, Slots: 1, Max: 9, Memory: 9})
 	if h != (Hint{Queued: 1, Least: 1}) {
 		t.Errorf("hint %+v", h)
 	}
@@ -183,7 +183,7 @@ func TestParkedListsAgainstAMap(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"pull": func(rt *rapid.T) {
 				a := Ask{Node: node.Draw(rt, "node"), Slots: rapid.IntRange(0, 2).Draw(rt, "slots"), Extra: 2, Cores: 2, Max: 9, Memory: rapid.Int64Range(0, 4).Draw(rt, "memory"), Active: map[string]int{"a": 1}}
-				items, _ := s.Pull(nil, a, nil)
+				items, _ := s.Pull(nil, a)
 				if p := s.nodes[a.Node]; p.parked != (len(items) == 0 || len(items) < a.Slots) || p.told {
 					rt.Fatalf("%+v got %d: %+v", a, len(items), p)
 				}
@@ -235,14 +235,74 @@ func BenchmarkPushPull(b *testing.B) {
 		put(b, s, fmt.Sprint("r", i%100, ":", i))
 	}
 	for n := range uint16(1000) {
-		s.Pull(nil, Ask{Node: n + 2, Extra: 9, Cores: 4, Max: 9, Memory: 0}, nil)
+		s.Pull(nil, Ask{Node: n + 2, Extra: 9, Cores: 4, Max: 9, Memory: 0})
 	}
 	active := map[string]int{"r1": 2, "r2": 2}
 	var items []be.Item
 	for i := 0; b.Loop(); i++ {
-		items, _ = s.Pull(items[:0], Ask{Node: uint16(i%1000 + 2), Slots: 1, Max: 9, Memory: 100, Cores: 4, Active: active}, nil)
+		items, _ = s.Pull(items[:0], Ask{Node: uint16(i%1000 + 2), Slots: 1, Max: 9, Memory: 100, Cores: 4, Active: active})
 		if _, _, err := s.Push(items[0]); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// Of procs that came together a node gets those first whose programs it was given
+// before; of others the order is kept, and so it is for a node that had none of them.
+func TestANodeGetsWhatItHasCachedFirst(t *testing.T) {
+	s := NewShard(9, be.New(100))
+	push := func(id, program string, came int64) {
+		t.Helper()
+		if _, _, err := s.Push(be.Item{ID: id, Realm: "a", Memory: 1, Digest: program, Came: came}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask := func(node uint16, n int) Ask { return Ask{Node: node, Slots: n, Memory: 99} }
+	push("first", "x", 1)
+	if got := pull(s, ask(1, 1)); got != "first" {
+		t.Fatalf("got %q", got)
+	}
+	push("old", "y", 2)
+	push("y1", "y", 3)
+	push("x1", "x", 3)
+	push("y2", "y", 3)
+	push("late", "x", 4)
+	if got := pull(s, ask(1, 2)); got != "old x1" {
+		t.Errorf("node 1, which had x, gets %q, want the old one and then x1", got)
+	}
+	if got := pull(s, ask(2, 3)); got != "y1 y2 late" {
+		t.Errorf("node 2, which had nothing, gets %q, want them in order", got)
+	}
+	push("z", "z", 5)
+	push("y3", "y", 5)
+	s.Gone(1)
+	if got := pull(s, ask(1, 1)); got != "z" {
+		t.Errorf("a node that came back gets %q, want the first", got)
+	}
+	if s.Queue.Push(be.Item{ID: "other", Realm: "b", Memory: 1, Digest: "z", Came: 5}) != nil {
+		t.Fatal("not taken")
+	}
+	if s.nodes[1].cached(be.Item{Realm: "b", Digest: "z"}) {
+		t.Error("another realm's program of the same content counts as cached")
+	}
+}
+
+func TestLately(t *testing.T) {
+	var l lately
+	name := func(i int) program { return program{"r", fmt.Sprint(i)} }
+	for i := range 2 * remembered {
+		l.add(name(i))
+		l.add(name(0)) // used again and again
+	}
+	l.add(program{realm: "r"})
+	if l.n != remembered || !l.has(name(0)) || !l.has(name(2*remembered-1)) || l.has(name(1)) || l.has(program{realm: "r"}) {
+		t.Errorf("%d programs, the newest ones: %v", l.n, l.list)
+	}
+	seen := make(map[program]bool)
+	for _, p := range l.list {
+		if seen[p] {
+			t.Errorf("%v is there twice", p)
+		}
+		seen[p] = true
 	}
 }

@@ -25,6 +25,7 @@ type Config struct {
 	DeathRate float64       // machines that die in a second; they come back in 1 to 10 s
 	KillLC    time.Duration // the machine with lcsched dies so often; 0 is never
 	QueueMax  int           // waiting procs of a realm in a shard; 1 << 20
+	NoTies    bool          // procs that come together do not tie, whatever a node has cached
 }
 
 // Realm is a tenant's load.
@@ -36,14 +37,14 @@ type Realm struct {
 	Backlog int     // or: keep so many not ended
 	Burst   int     // procs at each moment; 1
 
-	Work    time.Duration // CPU time of a proc: exactly, or
-	Random  bool          // exponentially around it
-	Sleep   time.Duration // and then it waits for so long
-	Memory  int64         // of a proc; 64 MiB. Random is up to twice this
-	LC      bool          // reserve; Sleep is how long it lives, Work is nothing
-	MCPU    int64         // of a latency-critical proc
-	Spread  bool          // its procs are groups of three in three domains
-	Program string        // for the tie-break
+	Work     time.Duration // CPU time of a proc: exactly, or
+	Random   bool          // exponentially around it
+	Sleep    time.Duration // and then it waits for so long
+	Memory   int64         // of a proc; 64 MiB. Random is up to twice this
+	LC       bool          // reserve; Sleep is how long it lives, Work is nothing
+	MCPU     int64         // of a latency-critical proc
+	Spread   bool          // its procs are groups of three in three domains
+	Programs int           // that its procs are of, drawn evenly; 0 is one
 }
 
 func (c Config) withDefaults() (Config, error) {

@@ -64,6 +64,10 @@ func (w *world) spawnOne(i int) {
 		w.spread++
 		p.group = fmt.Sprint("g", w.spread/3)
 	}
+	p.program = r.Name
+	if r.Programs > 1 {
+		p.program = fmt.Sprint(r.Name, w.rng.IntN(r.Programs))
+	}
 	w.stats.spawned(p)
 	n.spawn(p)
 }

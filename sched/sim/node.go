@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"maps"
+	"slices"
 	"time"
 
 	"sigmaos/sched/lc"
@@ -24,6 +25,7 @@ type nodeState struct {
 	mem    int64          // held by all
 	wake   time.Duration  // of the next tick that is planned
 	cpu    cpu
+	cached []string // programs that it has run last, newest first
 }
 
 func (n *inst) initNode() {
@@ -152,10 +154,27 @@ func (n *inst) begin(p *proc) {
 		if p.final != alive {
 			n.stats.orphans++
 		}
+		if !n.hasCached(p.program) {
+			n.stats.cold++
+		}
 		n.stats.hasStarted(p, n.now-p.spawned)
 		n.send(n, p.home, func() { p.home.isAt(p, n); p.home.hasStarted(p) }, p)
 		n.compute(r)
 	})
+}
+
+// cachedPrograms is what a node's cache holds.
+const cachedPrograms = 64
+
+// hasCached says whether a program is in the cache, and makes it the newest there.
+func (n *inst) hasCached(program string) bool {
+	i := slices.Index(n.cached, program)
+	if i >= 0 {
+		n.cached = slices.Delete(n.cached, i, i+1)
+	}
+	n.cached = slices.Insert(n.cached, 0, program)
+	n.cached = n.cached[:min(len(n.cached), cachedPrograms)]
+	return i >= 0
 }
 
 // end ends a proc if it is here.

@@ -12,6 +12,7 @@ type proc struct {
 	memory, mcpu int64
 	work, sleep  time.Duration
 	group        string
+	program      string
 
 	// At home.
 	home    *inst

@@ -64,10 +64,11 @@ func (n *inst) push(p *proc, attempt int) {
 }
 
 func (n *inst) item(p *proc) be.Item {
-	return be.Item{
-		ID: p.id, Realm: p.load.Name, Memory: p.memory, Digest: p.load.Program,
-		Came: int64(p.spawned/10e6) + 1, Payload: p,
+	it := be.Item{ID: p.id, Realm: p.load.Name, Memory: p.memory, Digest: p.program, Payload: p}
+	if !n.cfg.NoTies {
+		it.Came = int64(p.spawned/10e6) + 1
 	}
+	return it
 }
 
 // hint tells a node that there is something for it.
@@ -98,8 +99,8 @@ func (n *inst) asked(from *inst, a pull.Ask) {
 	if !n.quiet {
 		n.stats.asks++
 	}
-	n.records.shard.note(n, op[*pull.Shard]{do: func(s *pull.Shard) { s.Pull(nil, a, nil) }})
-	items, h := n.shard.Pull(nil, a, nil)
+	n.records.shard.note(n, op[*pull.Shard]{do: func(s *pull.Shard) { s.Pull(nil, a) }})
+	items, h := n.shard.Pull(nil, a)
 	procs, grants := make([]*proc, len(items)), make([]int, len(items))
 	for i, it := range items {
 		p := it.Payload.(*proc)

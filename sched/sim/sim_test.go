@@ -191,3 +191,20 @@ func TestScale(t *testing.T) {
 		t.Errorf("a placement takes %.0f ns among %d nodes, and %.0f among %d", large, sizes[len(sizes)-1], small, sizes[0])
 	}
 }
+
+// A node that pulls gets, of procs that came together, those whose programs it has:
+// more programs than a cache holds, in bursts that have to wait.
+func TestCachedProgramsBreakTies(t *testing.T) {
+	c := Config{
+		Seed: 1, Nodes: 2, Duration: 10 * time.Second,
+		Realms: []Realm{{Name: "a", Rate: 100, Burst: 200, Programs: 100, Work: 60 * time.Millisecond, Random: true}},
+	}
+	share := func(r Report) float64 { return float64(r.Cold) / float64(r.BEStarted) }
+	with := share(calmly(t, c))
+	c.NoTies = true
+	without := share(calmly(t, c))
+	t.Logf("%.0f %% of the starts are cold, %.0f %% without the tie-break", 100*with, 100*without)
+	if with > 0.8*without {
+		t.Errorf("%.2f of the starts are cold, and %.2f without the tie-break; want a fifth less", with, without)
+	}
+}

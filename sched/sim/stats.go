@@ -22,6 +22,7 @@ type stats struct {
 	epochs     int
 	deaths     int
 	dropped    int           // messages
+	cold       int           // starts of programs that were not in their node's cache
 	orphans    int           // procs that started though home had given them up
 	slowest    time.Duration // from a cause to the error at who waits
 	violations []string
