@@ -1,6 +1,7 @@
 package api
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 )
@@ -15,7 +16,13 @@ func TestProcIDKeepsItsHome(t *testing.T) {
 			t.Errorf("id of %q: %s, home %d boot %d %v", program, id, node, boot, ok)
 		}
 	}
-	for _, bad := range []ProcID{"", "x", "hello-", "-aaaaaaaaaaaaaaaaaaaaaaaaaa", "hello-AAAAAAAAAAAAAAAAAAAAAAAAAA", "hello-aaaaaaaaaaaaaaaaaaaaaaaaa1"} {
+	for range 1000 {
+		node, boot := uint16(rand.Uint32()), rand.Uint32()
+		if n, b, ok := NewProcID("x", node, boot).Home(); !ok || n != node || b != boot {
+			t.Fatalf("%d and %d came back as %d and %d, %v", node, boot, n, b, ok)
+		}
+	}
+	for _, bad := range []ProcID{"", "x", "hello-", "-aaaaaaaaaaaaaaaaaaaaaaaaaa", "hello-AAAAAAAAAAAAAAAAAAAAAAAAAA", "hello-aaaaaaaaaaaa\naaaaaaaaaaaaa", "hello-aaaaaaaaaaaaaaaaaaaaaaaaa1"} {
 		if _, _, ok := bad.Home(); ok {
 			t.Errorf("%q passes for an id", bad)
 		}

@@ -38,11 +38,29 @@ func (p ProcID) Home() (node uint16, boot uint32, ok bool) {
 	if i < 2 || i > idNameMax+1 || p[i-1] != '-' {
 		return 0, 0, false
 	}
-	b, err := idCode.DecodeString(string(p[i:]))
-	if err != nil || len(b) != 16 {
-		return 0, 0, false
+	// The last ten letters hold these 48 bits and two of no meaning. This is on the
+	// way of every message about a proc, so nothing is allocated.
+	var low uint64
+	for j := i; j < len(p); j++ {
+		v := idValue(p[j])
+		if v > 31 {
+			return 0, 0, false
+		}
+		low = low<<5 | v
 	}
-	return binary.BigEndian.Uint16(b[10:]), binary.BigEndian.Uint32(b[12:]), true
+	low >>= 2
+	return uint16(low >> 32), uint32(low), true
+}
+
+// idValue is that of a letter of an id; above 31 it is none.
+func idValue(c byte) uint64 {
+	switch {
+	case c >= 'a' && c <= 'z':
+		return uint64(c - 'a')
+	case c >= '2' && c <= '7':
+		return uint64(c-'2') + 26
+	}
+	return 32
 }
 
 // Short is the readable part and four letters: what a person is shown when no

@@ -6,97 +6,57 @@ import (
 	"sigmaos/api"
 )
 
-// decode walks payload and fills, by tag, the strings, numbers and lists given.
+// decode walks a payload and fills, by tag, the strings, numbers and bytes given.
 type decode struct {
-	str map[uint8]*string
-	num map[uint8]*int64
-	raw map[uint8]*[]byte
-	lst map[uint8]*[]string
+	str []text
+	num []number
+	raw []piece
 }
+
+type (
+	text struct {
+		tag uint8
+		to  *string
+	}
+	number struct {
+		tag uint8
+		to  *int64
+	}
+	piece struct {
+		tag uint8
+		to  *[]byte
+	}
+)
 
 func (d decode) run(payload []byte) error {
 	return Each(payload, func(tag uint8, v []byte) error {
-		if p, ok := d.str[tag]; ok {
-			*p = string(v)
-		} else if p, ok := d.raw[tag]; ok {
-			*p = append([]byte(nil), v...)
-		} else if p, ok := d.lst[tag]; ok {
-			if len(*p) >= api.MaxArgs+1 {
-				return api.E(api.TooLarge, "payload", "", "more than %d strings", api.MaxArgs)
+		for _, f := range d.str {
+			if f.tag == tag {
+				*f.to = string(v)
+				return nil
 			}
-			*p = append(*p, string(v))
-		} else if p, ok := d.num[tag]; ok {
-			n, err := Int(v)
-			*p = n
-			return err
+		}
+		for _, f := range d.raw {
+			if f.tag == tag {
+				*f.to = append([]byte(nil), v...)
+				return nil
+			}
+		}
+		for _, f := range d.num {
+			if f.tag == tag {
+				n, err := Int(v)
+				*f.to = n
+				return err
+			}
 		}
 		return nil
 	})
 }
 
-// EncodeDesc is the payload of Spawn.
-func EncodeDesc(d *api.ProcDesc) []byte {
-	size := len(d.Program) + 128
-	for _, list := range [...][]string{d.Args, d.Env, d.Apart} {
-		for _, s := range list {
-			size += len(s) + 4
-		}
-	}
-	f := make(Fields, 0, size)
-	f.String(1, d.Program)
-	for _, a := range d.Args {
-		f.String(2, a)
-	}
-	for _, e := range d.Env {
-		f.String(3, e)
-	}
-	f.Int(4, int64(d.Class))
-	f.Int(5, d.MCPU)
-	f.Int(6, d.Memory)
-	f.Int(7, d.FDs)
-	f.Int(8, d.Threads)
-	if d.Domain != "" {
-		f.String(9, d.Domain)
-	}
-	if d.Name != "" {
-		f.String(10, d.Name)
-	}
-	if d.Group != "" {
-		f.String(11, d.Group)
-	}
-	for _, a := range d.Apart {
-		f.String(12, a)
-	}
-	if d.Node != "" {
-		f.String(13, d.Node)
-	}
-	return f
-}
-
-// DecodeDesc reads the payload of Spawn. It checks form only; Normalize checks
-// sense.
-func DecodeDesc(p []byte) (*api.ProcDesc, error) {
-	var d api.ProcDesc
-	var class int64
-	err := decode{
-		str: map[uint8]*string{1: &d.Program, 9: &d.Domain, 10: &d.Name, 11: &d.Group, 13: &d.Node},
-		lst: map[uint8]*[]string{2: &d.Args, 3: &d.Env, 12: &d.Apart},
-		num: map[uint8]*int64{4: &class, 5: &d.MCPU, 6: &d.Memory, 7: &d.FDs, 8: &d.Threads},
-	}.run(p)
-	if err != nil {
-		return nil, err
-	}
-	if class < 0 || class > 255 {
-		class = 255
-	}
-	d.Class = api.Class(class)
-	return &d, nil
-}
-
 // EncodeStatus is the answer to WaitExit, and to WaitStart when the proc ended
 // before it said Started.
 func EncodeStatus(s api.Status) []byte {
-	var f Fields
+	f := make(Fields, 0, 40+len(s.State)+len(s.Message)+len(s.Data))
 	f.String(1, string(s.State))
 	f.Int(2, int64(s.Code))
 	f.Int(3, int64(s.Signal))
@@ -114,9 +74,9 @@ func DecodeStatus(p []byte) (s api.Status, err error) {
 	var state string
 	var code, sig int64
 	err = decode{
-		str: map[uint8]*string{1: &state, 4: &s.Message},
-		num: map[uint8]*int64{2: &code, 3: &sig},
-		raw: map[uint8]*[]byte{5: &s.Data},
+		str: []text{{1, &state}, {4, &s.Message}},
+		num: []number{{2, &code}, {3, &sig}},
+		raw: []piece{{5, &s.Data}},
 	}.run(p)
 	s.State, s.Code, s.Signal = api.State(state), int(code), int(sig)
 	return s, err
@@ -145,9 +105,9 @@ func (e Exit) Encode() []byte {
 // DecodeExit reads the payload of Exited and holds it to its limits.
 func DecodeExit(p []byte) (e Exit, err error) {
 	err = decode{
-		num: map[uint8]*int64{1: &e.Code},
-		str: map[uint8]*string{2: &e.Message},
-		raw: map[uint8]*[]byte{3: &e.Data},
+		num: []number{{1, &e.Code}},
+		str: []text{{2, &e.Message}},
+		raw: []piece{{3, &e.Data}},
 	}.run(p)
 	if err == nil && (len(e.Data) > api.MaxData || len(e.Message) > api.MaxMessage) {
 		err = api.E(api.TooLarge, "exited", "", "data of %d and message of %d bytes; the limits are %d and %d",
@@ -180,8 +140,8 @@ func (t Target) Encode() []byte {
 // DecodeTarget reads it.
 func DecodeTarget(p []byte) (t Target, err error) {
 	err = decode{
-		str: map[uint8]*string{1: &t.ID, 3: &t.Reason},
-		num: map[uint8]*int64{2: &t.GraceMS},
+		str: []text{{1, &t.ID}, {3, &t.Reason}},
+		num: []number{{2, &t.GraceMS}},
 	}.run(p)
 	return t, err
 }
@@ -200,7 +160,7 @@ func EncodeDial(t api.Target) []byte {
 // DecodeDial reads EncodeDial.
 func DecodeDial(p []byte) (t api.Target, err error) {
 	var ep string
-	err = decode{str: map[uint8]*string{1: &ep, 2: &t.External, 3: &t.Path, 4: &t.Service, 5: &t.Node}}.run(p)
+	err = decode{str: []text{{1, &ep}, {2, &t.External}, {3, &t.Path}, {4, &t.Service}, {5, &t.Node}}}.run(p)
 	t.Endpoint = api.Endpoint(ep)
 	return t, err
 }
@@ -219,7 +179,7 @@ func EncodePeer(p api.Peer) []byte {
 // DecodePeer reads EncodePeer.
 func DecodePeer(b []byte) (p api.Peer, err error) {
 	var proc, ep string
-	err = decode{str: map[uint8]*string{1: &p.Realm, 2: &proc, 3: &p.User, 4: &p.Node, 5: &p.Address, 6: &ep}}.run(b)
+	err = decode{str: []text{{1, &p.Realm}, {2, &proc}, {3, &p.User}, {4, &p.Node}, {5, &p.Address}, {6, &ep}}}.run(b)
 	p.Proc, p.Endpoint = api.ProcID(proc), api.Endpoint(ep)
 	return p, err
 }
@@ -235,7 +195,7 @@ func EncodeEndpoint(e api.Endpoint) []byte {
 // DecodeEndpoint reads EncodeEndpoint.
 func DecodeEndpoint(p []byte) (api.Endpoint, error) {
 	var ep string
-	err := decode{str: map[uint8]*string{1: &ep}}.run(p)
+	err := decode{str: []text{{1, &ep}}}.run(p)
 	return api.Endpoint(ep), err
 }
 
@@ -253,7 +213,7 @@ func EncodeError(e *api.Error) []byte {
 func DecodeError(p []byte) *api.Error {
 	var e api.Error
 	var kind string
-	if err := (decode{str: map[uint8]*string{1: &kind, 2: &e.Op, 3: &e.Subject, 4: &e.Text}}).run(p); err != nil {
+	if err := (decode{str: []text{{1, &kind}, {2, &e.Op}, {3, &e.Subject}, {4, &e.Text}}}).run(p); err != nil {
 		return api.E(api.Internal, "decode error", "", "%v", err)
 	}
 	e.Kind = api.Kind(kind)
@@ -287,8 +247,8 @@ func (c Call) Encode() []byte {
 func DecodeCall(p []byte) (c Call, err error) {
 	var body []byte
 	err = decode{
-		str: map[uint8]*string{1: &c.Method},
-		raw: map[uint8]*[]byte{2: &body, 3: &c.Data},
+		str: []text{{1, &c.Method}},
+		raw: []piece{{2, &body}, {3, &c.Data}},
 	}.run(p)
 	c.Body = body
 	return c, err

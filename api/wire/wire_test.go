@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"io"
 	"reflect"
+	"runtime"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -30,6 +32,31 @@ func TestMessagesRoundTrip(t *testing.T) {
 	if _, err := DecodeExit(Exit{Data: make([]byte, api.MaxData+1)}.Encode()); api.KindOf(err) != api.TooLarge {
 		t.Errorf("exit with too much data: %v", err)
 	}
+}
+
+// A descriptor does not keep what nobody will look at, which no limit counts.
+func TestADescriptorKeepsNoJunk(t *testing.T) {
+	d := &api.ProcDesc{Program: "/bin/x", Args: []string{"a"}}
+	p := Fields(EncodeDesc(d))
+	p.String(200, strings.Repeat("junk", 10_000))
+	p.Int(99, 5)
+	got, err := DecodeDesc(p)
+	if err != nil || !reflect.DeepEqual(got, d) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	kept := make([]*api.ProcDesc, 500) // of 40 KB each, with the junk
+	for i := range kept {
+		kept[i], _ = DecodeDesc(p)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if n := int64(after.HeapAlloc) - int64(before.HeapAlloc); n > 4<<20 {
+		t.Errorf("%d descriptors keep %d bytes", len(kept), n)
+	}
+	runtime.KeepAlive(kept)
 }
 
 func TestReaderHoldsToItsLimits(t *testing.T) {

@@ -71,6 +71,18 @@ func cut(b []byte) (message, rest []byte, err error) {
 	return b[4 : 4+n], b[4+n:], nil
 }
 
+// count is how many messages b holds, as far as they are whole.
+func count(b []byte) (n int) {
+	for len(b) > 0 {
+		_, rest, err := cut(b)
+		if err != nil {
+			return n
+		}
+		b, n = rest, n+1
+	}
+	return n
+}
+
 type answer struct {
 	verdict verdict
 	mine    uint64

@@ -3,6 +3,7 @@ package talk
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 	"sync"
 )
 
@@ -28,16 +29,21 @@ type peer struct {
 	ping    bool   // a call is due, even without messages
 	missed  int    // ticks since the last answer
 	cancel  context.CancelFunc
+
+	buf []byte // of the request under way; belongs to run
 }
 
 func (p *peer) send(m any) {
 	p.mu.Lock()
+	idle := !p.active || len(p.queue) == 0 && m != nil
 	p.activateLocked()
 	if m != nil {
 		p.queue = append(p.queue, m)
 	}
 	p.mu.Unlock()
-	p.wake()
+	if idle { // else it knows
+		p.wake()
+	}
 }
 
 // activateLocked makes the session one that is kept up until it ends.
@@ -156,17 +162,21 @@ func (p *peer) once() (more bool) {
 	return p.answered(h, a)
 }
 
-// request encodes what fits into one call. The queue's first elements do not
-// change while only its end is appended to.
+// request encodes what fits into one call, into memory that the next call uses
+// again. The queue's first elements do not change while only its end is appended to.
 func (p *peer) request(h head, messages []any) []byte {
-	b := h.append(make([]byte, 0, 512))
+	b := h.append(p.buf[:0])
 	for i, m := range messages {
 		at := len(b)
 		b = p.t.cfg.Encode(append(b, 0, 0, 0, 0), m)
 		if len(b) > maxBatch && i > 0 {
-			return b[:at]
+			b = b[:at]
+			break
 		}
 		binary.LittleEndian.PutUint32(b[at:], uint32(len(b)-at-4))
+	}
+	if p.buf = b; cap(b) > 2*maxBatch {
+		p.buf = nil
 	}
 	return b
 }
@@ -205,8 +215,7 @@ func (p *peer) answered(h head, a answer) (more bool) {
 	}
 	p.missed = 0
 	if done := a.next - p.first; a.next > p.first && done <= uint64(len(p.queue)) {
-		clear(p.queue[:done])
-		if p.queue = p.queue[done:]; len(p.queue) == 0 {
+		if p.queue = slices.Delete(p.queue, 0, int(done)); len(p.queue) == 0 && cap(p.queue) > mostKept {
 			p.queue = nil
 		}
 		p.first = a.next
@@ -268,6 +277,7 @@ func (p *peer) decode(rest []byte, number, next uint64) (messages []any, err err
 	if number > next {
 		return nil, nil
 	}
+	messages = make([]any, 0, count(rest))
 	for ; len(rest) > 0; number++ {
 		var b []byte
 		if b, rest, err = cut(rest); err != nil {

@@ -20,7 +20,8 @@ type Peer struct {
 // Config of a node's conversations.
 type Config struct {
 	Self Peer
-	// Call makes one call to another node, whose Serve answers it.
+	// Call makes one call to another node, whose Serve answers it. It keeps nothing of
+	// req.
 	Call func(ctx context.Context, node uint16, req []byte) ([]byte, error)
 	// Encode appends a message to b; it runs in a goroutine of the Talk, so a
 	// message must not change once it was sent. Decode reads it back.
@@ -41,6 +42,7 @@ type Config struct {
 const (
 	maxBatch  = 256 << 10             // bytes of messages in one call, but for a single one
 	callAgain = 50 * time.Millisecond // after a call that failed
+	mostKept  = 8 << 10               // messages for which a queue that is empty keeps room
 )
 
 // Talk is this node's conversations. Close it.

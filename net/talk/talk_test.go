@@ -166,9 +166,10 @@ func (w *network) call(ctx context.Context, from, to uint16, req []byte) ([]byte
 		w.mu.Lock()
 		late := time.Duration(w.rng.IntN(20)) * time.Millisecond
 		w.mu.Unlock()
+		again := append([]byte(nil), req...)
 		w.wg.Go(func() {
 			time.Sleep(late)
-			n.Serve(from, append([]byte(nil), req...))
+			n.Serve(from, again)
 		})
 	case d < 0.75: // lost on the way back
 		n.Serve(from, req)

@@ -89,18 +89,65 @@ func (d *dec) stamps() (t api.Stamps) {
 	return t
 }
 
+// order reads an order in two steps: the first finds its end, and the second cuts its
+// text out of one copy, which is also what is sent on.
 func (d *dec) order() *Order {
-	o := &Order{
-		ID: d.id(), Realm: d.s(), User: d.s(), Parent: d.id(),
-		Program: api.Program{Name: d.s(), Digest: d.s(), Size: d.i()}, Came: d.i(),
+	from := d.rest
+	for range 6 {
+		d.raw()
 	}
-	desc, err := wire.DecodeDesc(d.raw())
-	if _, _, ok := o.ID.Home(); err != nil || !ok || o.Realm == "" || desc.Memory < 0 || desc.MCPU < 0 {
+	d.i()
+	d.i()
+	d.raw()
+	if d.bad {
+		return new(Order)
+	}
+	o, ok := cutOrder(string(from[:len(from)-len(d.rest)]))
+	if !ok {
 		d.fail()
-		desc = new(api.ProcDesc)
 	}
-	o.Desc = desc
 	return o
+}
+
+// text is dec's second step: it reads what dec has walked through.
+type text string
+
+func (t *text) u() (n uint64) {
+	for i, shift := 0, 0; i < len(*t); i, shift = i+1, shift+7 {
+		b := (*t)[i]
+		n |= uint64(b&0x7f) << shift
+		if b < 0x80 {
+			*t = (*t)[i+1:]
+			return n
+		}
+	}
+	return 0
+}
+
+func (t *text) i() int64 {
+	n := t.u()
+	return int64(n>>1) ^ -int64(n&1)
+}
+
+func (t *text) s() string {
+	n := t.u()
+	v := string((*t)[:n])
+	*t = (*t)[n:]
+	return v
+}
+
+func cutOrder(s string) (o *Order, ok bool) {
+	t := text(s)
+	o = &Order{
+		ID: api.ProcID(t.s()), Realm: t.s(), User: t.s(), Parent: api.ProcID(t.s()),
+		Program: api.Program{Name: t.s(), Digest: t.s(), Size: t.i()}, Came: t.i(), encoded: s,
+	}
+	var err error
+	o.Desc, err = wire.DescIn(t.s())
+	if _, _, ok := o.ID.Home(); err != nil || !ok || o.Realm == "" || o.Desc.Memory < 0 || o.Desc.MCPU < 0 {
+		return o, false
+	}
+	return o, true
 }
 
 func (d *dec) orders() []*Order {

@@ -63,6 +63,10 @@ func (e *enc) stamps(t api.Stamps) {
 }
 
 func (e *enc) order(o *Order) {
+	if o.encoded != "" {
+		*e = append(*e, o.encoded...)
+		return
+	}
 	e.s(string(o.ID))
 	e.s(o.Realm)
 	e.s(o.User)
@@ -71,7 +75,8 @@ func (e *enc) order(o *Order) {
 	e.s(o.Program.Digest)
 	e.i(o.Program.Size)
 	e.i(o.Came)
-	e.b(wire.EncodeDesc(o.Desc))
+	e.u(uint64(wire.DescSize(o.Desc)))
+	*e = wire.AppendDesc(*e, o.Desc)
 }
 
 func (e *enc) result(r Result) {

@@ -16,6 +16,8 @@ type Order struct {
 	Desc    *api.ProcDesc // normalized
 	Program api.Program   // pinned
 	Came    int64         // at home, in hundredths of a second; procs that came together may change places
+
+	encoded string // as it came from another node; "" at its home
 }
 
 // home is the node that took the Spawn.

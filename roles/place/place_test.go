@@ -372,6 +372,10 @@ func TestMessagesSurviveTheWire(t *testing.T) {
 	} {
 		b := Encode(nil, m)
 		got, err := Decode(b)
+		if err == nil && !bytes.Equal(Encode(nil, got), b) {
+			t.Errorf("%T: %x is sent on as %x", m, b, Encode(nil, got))
+		}
+		forgetBytes(got)
 		if err != nil || !reflect.DeepEqual(got, m) {
 			t.Errorf("%T: %+v, %v; want %+v", m, got, err, m)
 		}
@@ -380,6 +384,24 @@ func TestMessagesSurviveTheWire(t *testing.T) {
 				t.Errorf("%T: %d of %d bytes are taken", m, i, len(b))
 			}
 		}
+	}
+}
+
+// forgetBytes makes the orders of a message as they are at their home.
+func forgetBytes(m any) {
+	var list []*Order
+	switch m := m.(type) {
+	case submit:
+		list = []*Order{m.o}
+	case grant:
+		list = m.orders
+	case back:
+		list = []*Order{m.o}
+	case decide:
+		list = []*Order{m.o}
+	}
+	for _, o := range list {
+		o.encoded = ""
 	}
 }
 

@@ -14,7 +14,6 @@ package events
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -24,6 +23,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -57,12 +57,14 @@ type Log struct {
 	stop chan struct{}
 	wake chan struct{} // holds one: there is something to write
 
-	mu   sync.Mutex // of Add; held for a few instructions
-	buf  []pending
-	lost map[string]int
+	mu    sync.Mutex // of Add; held for a few instructions
+	buf   []pending
+	spare []pending // an empty buffer to be the next one
+	lost  map[string]int
 
 	files sync.Mutex // of who writes and reads; taken before mu
 	realm map[string]*realmFile
+	out   []byte // of write
 }
 
 type pending struct {
@@ -76,12 +78,6 @@ type realmFile struct {
 	begun time.Time // of its first event
 	last  int64     // sequence number
 	fresh bool      // not written since the start
-}
-
-// line is the stored form.
-type line struct {
-	V int `json:"v"`
-	api.Event
 }
 
 // Open makes the directory and starts the writer.
@@ -169,23 +165,32 @@ func (l *Log) flushFilesLocked() {
 		l.mu.Unlock()
 		return
 	}
-	l.buf, l.lost = make([]pending, 0, min(len(buf), 1024)), make(map[string]int)
+	l.buf, l.spare, l.lost = l.spare, nil, make(map[string]int)
 	l.mu.Unlock()
-	byRealm := make(map[string][]api.Event)
-	for _, p := range buf {
-		byRealm[p.realm] = append(byRealm[p.realm], p.e)
-	}
 	for realm, n := range lost {
-		byRealm[realm] = append(byRealm[realm], api.Event{Time: l.cfg.Now(), Realm: realm, Kind: api.EventMissing, Detail: itoa(n) + " events"})
+		buf = append(buf, pending{realm, api.Event{Time: l.cfg.Now(), Realm: realm, Kind: api.EventMissing, Detail: strconv.Itoa(n) + " events"}})
 	}
-	for realm, list := range byRealm {
-		if err := l.write(realm, list); err != nil {
+	slices.SortStableFunc(buf, func(a, b pending) int { return strings.Compare(a.realm, b.realm) })
+	for from := 0; from < len(buf); {
+		realm, to := buf[from].realm, from
+		for to < len(buf) && buf[to].realm == realm {
+			to++
+		}
+		if err := l.write(realm, buf[from:to]); err != nil {
 			l.cfg.Logger.Warn("the event log", "realm", realm, "err", err)
 		}
+		from = to
+	}
+	if cap(buf) <= 4*len(buf) { // a large buffer stays while it is used
+		clear(buf)
+		l.mu.Lock()
+		l.spare = buf[:0]
+		l.mu.Unlock()
+	}
+	if cap(l.out) > 4*len(l.out) {
+		l.out = nil
 	}
 }
-
-func itoa(n int) string { b, _ := json.Marshal(n); return string(b) }
 
 var safe = regexp.MustCompile(`^[a-z0-9]{1,64}$`)
 
@@ -199,7 +204,7 @@ func (l *Log) path(realm, which string) string {
 
 // write appends to a realm's newer file, and makes it the older one when it is
 // full or old.
-func (l *Log) write(realm string, list []api.Event) error {
+func (l *Log) write(realm string, list []pending) error {
 	if realm != "" && !safe.MatchString(realm) {
 		return errors.New("a realm's id that names no file")
 	}
@@ -211,24 +216,24 @@ func (l *Log) write(realm string, list []api.Event) error {
 		}
 		l.realm[realm] = f
 	}
-	var out bytes.Buffer
+	out := l.out[:0]
 	if f.fresh {
-		out.WriteByte('\n') // ends what a crash left half written
+		out = append(out, '\n') // ends what a crash left half written
 		f.fresh = false
 	}
-	for _, e := range list {
+	for i := range list {
+		e, at := &list[i].e, len(out)
 		f.last = max(f.last+1, e.Time.UnixNano())
 		e.Seq, e.Node = f.last, l.cfg.Node
 		if len(e.Detail) > maxDetail {
 			e.Detail = strings.ToValidUTF8(e.Detail[:maxDetail], "") + "…"
 		}
-		b, err := json.Marshal(line{version, e})
-		if err != nil || len(b) > maxLine {
-			continue
+		if out = appendLine(out, e); len(out)-at > maxLine {
+			out = out[:at]
 		}
-		out.Write(append(b, '\n'))
 	}
-	if f.size > 0 && (f.size+int64(out.Len()) > l.cfg.Bytes/2 || l.cfg.Now().Sub(f.begun) > l.cfg.Keep/2) {
+	l.out = out
+	if f.size > 0 && (f.size+int64(len(out)) > l.cfg.Bytes/2 || l.cfg.Now().Sub(f.begun) > l.cfg.Keep/2) {
 		if err := os.Rename(l.path(realm, "1"), l.path(realm, "0")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -241,7 +246,7 @@ func (l *Log) write(realm string, list []api.Event) error {
 	if err != nil {
 		return err
 	}
-	n, err := w.Write(out.Bytes())
+	n, err := w.Write(out)
 	f.size += int64(n)
 	return errors.Join(err, w.Close())
 }
