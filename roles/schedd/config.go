@@ -25,13 +25,21 @@ type Realms interface {
 	Remove(ctx context.Context, name string) error
 }
 
+// Slots is where procs run: a *slot.Pool, which says what each method does.
+type Slots interface {
+	Get(realm string, class cgroup.Class, fds int64, fn func(*slot.Slot, error))
+	Put(*slot.Slot)
+	Count(realm string) int
+	RemoveRealm(realm string)
+}
+
 // Config is what a schedd stands on; the owner of each part closes it after
 // the schedd.
 type Config struct {
 	Info    api.ClusterInfo
 	NodeNum uint16 // of this node in proc ids
 	Boot    uint32 // of this boot
-	Pool    *slot.Pool
+	Pool    Slots
 	Cgroups *cgroup.Tree
 	Logs    *logs.Store
 	Store   *binfs.Store

@@ -228,6 +228,14 @@ func (h host) Output(id api.ProcID, stream int, data []byte) {
 	}
 }
 
+// becomeRecordLocked lets go of what an exit record has no use for: a home keeps many.
+// The proc must not have been here, where somebody may still start or end it.
+func (p *proc) becomeRecordLocked() {
+	d := *p.desc
+	d.Env = nil
+	p.desc, p.order, p.log = &d, nil, nil
+}
+
 // Finished makes a proc's status final, once.
 func (h host) Finished(id api.ProcID, r place.Result) {
 	s, now := h.Schedd, monotonic()
@@ -263,8 +271,12 @@ func (h host) Finished(id api.ProcID, r place.Result) {
 		s.cfg.Event(p.realm.rec.ID, api.Event{Kind: api.EventEnded, Proc: p.id, User: p.caller.User, Detail: st.String()})
 	}
 	close(p.done)
+	out := p.log
+	if p.node != s.cfg.NodeNum {
+		p.becomeRecordLocked()
+	}
 	s.mu.Unlock()
-	p.log.Close()
+	out.Close()
 	if s.cfg.Observe != nil {
 		s.cfg.Observe.Ended(s.info(p))
 	}

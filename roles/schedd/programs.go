@@ -80,19 +80,11 @@ func (g *programs) binLocked(realm string) map[string]api.Program {
 func (g *programs) resolve(realm, path string) (api.Program, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if d, err := binfs.ParseDigest(path); err == nil {
-		for _, p := range g.binLocked(realm) {
-			if p.Digest == path {
-				return p, nil
-			}
-		}
-		if !g.store.Has(realm, d) {
-			return api.Program{}, api.E(api.NotFound, "spawn", path, "no program with this digest in the realm; upload it (sigmactl run ./prog)")
-		}
-		return api.Program{Name: "proc", Digest: path}, nil
-	}
-	name, ok := strings.CutPrefix(path, "/bin/")
+	name, ok := strings.CutPrefix(path, "/bin/") // as a rule, and no digest begins so
 	if !ok {
+		if d, err := binfs.ParseDigest(path); err == nil {
+			return g.byDigestLocked(realm, d)
+		}
 		if strings.Contains(path, "/") {
 			return api.Program{}, api.E(api.NotFound, "spawn", short(path), "no such program; programs are at /bin/NAME (sigmactl programs lists them)")
 		}
@@ -103,6 +95,18 @@ func (g *programs) resolve(realm, path string) (api.Program, error) {
 		return p, api.E(api.NotFound, "spawn", short(path), "no such program in the realm's /bin; upload it (sigmactl run ./prog) or see sigmactl programs")
 	}
 	return p, nil
+}
+
+func (g *programs) byDigestLocked(realm string, d binfs.Digest) (api.Program, error) {
+	for _, p := range g.binLocked(realm) {
+		if p.Digest == string(d) {
+			return p, nil
+		}
+	}
+	if !g.store.Has(realm, d) {
+		return api.Program{}, api.E(api.NotFound, "spawn", string(d), "no program with this digest in the realm; upload it (sigmactl run ./prog)")
+	}
+	return api.Program{Name: "proc", Digest: string(d)}, nil
 }
 
 // Program says what a path or digest means on this node.

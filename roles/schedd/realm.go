@@ -78,10 +78,12 @@ func (r *realm) expireLocked(count int, before time.Time) (forgotten []*proc) {
 func (s *Schedd) find(c api.Caller, op, name string) (*proc, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	none := api.E(api.NotFound, op, name, "no such proc in this realm (records of ended procs are kept %v)", s.cfg.KeepFor)
+	none := func() error {
+		return api.E(api.NotFound, op, name, "no such proc in this realm (records of ended procs are kept %v)", s.cfg.KeepFor)
+	}
 	r := s.realms[c.Realm]
 	if r == nil || name == "" {
-		return nil, none
+		return nil, none()
 	}
 	if p := r.procs[api.ProcID(name)]; p != nil {
 		return p, nil
@@ -89,7 +91,7 @@ func (s *Schedd) find(c api.Caller, op, name string) (*proc, error) {
 	found := r.beginWithLocked(name)
 	switch len(found) {
 	case 0:
-		return nil, none
+		return nil, none()
 	case 1:
 		return r.procs[found[0]], nil
 	}

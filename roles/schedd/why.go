@@ -114,20 +114,26 @@ func startOf(c *binfs.Cold, slot int64) *api.ColdStart {
 // missing says per node what a queued proc waits for.
 func (s *Schedd) missing(ctx context.Context, p *proc) []string {
 	_, has := s.place.Where(p.id)
+	s.mu.Lock()
+	order, d := p.order, p.desc
+	s.mu.Unlock()
+	lc := d.Class == api.LC
 	switch {
+	case order == nil: // it has ended meanwhile
+		return nil
 	case has == 0:
-		return []string{s.place.Nowhere(p.order)}
-	case p.lc() && has == s.cfg.NodeNum:
+		return []string{s.place.Nowhere(order)}
+	case lc && has == s.cfg.NodeNum:
 		return s.place.Missing(p.id)
-	case p.lc():
+	case lc:
 		var lines []string
 		if err := s.askNode(ctx, has, PeerMissing, peerAsk{ID: string(p.id)}, &lines); err != nil {
 			return []string{"node " + s.nodeName(has) + ", which is lcsched, does not answer"}
 		}
 		return lines
 	}
-	lines := []string{s.cfg.Info.Node + ": " + s.place.Room(p.desc)}
-	if b, err := json.Marshal(p.desc); err == nil && s.cfg.Others != nil {
+	lines := []string{s.cfg.Info.Node + ": " + s.place.Room(d)}
+	if b, err := json.Marshal(d); err == nil && s.cfg.Others != nil {
 		for _, answer := range s.cfg.Others.AskAll(ctx, PeerRoom, b) {
 			var line string
 			if json.Unmarshal(answer, &line) == nil {
@@ -135,8 +141,8 @@ func (s *Schedd) missing(ctx context.Context, p *proc) []string {
 			}
 		}
 	}
-	if p.desc.Node != "" {
-		lines = slices.DeleteFunc(lines, func(l string) bool { return !strings.HasPrefix(l, p.desc.Node+": ") })
+	if d.Node != "" {
+		lines = slices.DeleteFunc(lines, func(l string) bool { return !strings.HasPrefix(l, d.Node+": ") })
 	}
 	slices.Sort(lines)
 	return lines
