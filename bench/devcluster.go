@@ -5,50 +5,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"sigmaos/api"
 )
 
-// devCluster is a cluster of several nodes on this machine: sigmad dev --nodes N.
-type devCluster struct {
-	Cluster // the first node's operator's socket
-	conn    io.Closer
-	cmd     *exec.Cmd
-	err     bytes.Buffer
-	done    chan struct{} // closed when it has ended
-}
+// devCluster is a cluster of several nodes on this machine: sigmad dev --nodes N. It
+// is connected to the first node.
+type devCluster struct{ *daemon }
 
 // startDev starts one in a directory, and returns when all nodes are members.
 func startDev(ctx context.Context, o Options, dir string, nodes int) (*devCluster, error) {
-	name := fmt.Sprintf("bench-%d", os.Getpid())
-	d := &devCluster{done: make(chan struct{})}
-	d.cmd = exec.Command(o.Sigmad, "dev", "--nodes", strconv.Itoa(nodes), "--name", name, "--data-dir", filepath.Join(dir, "data"), "--run-dir", filepath.Join(dir, "run"),
-		"--cgroup-root", "sigma-"+name, "--uid-base", "1910000000", "--metrics", "off", "--gateway", "off", "--log-level", "warn")
-	d.cmd.Stderr = &d.err
-	if err := d.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("bench: %s: %w", o.Sigmad, err)
+	run, err := launch(o, fmt.Sprintf("bench-%d", os.Getpid()), dir, benchUIDs, (*exec.Cmd).Start, "dev", "--nodes", strconv.Itoa(nodes))
+	if err != nil {
+		return nil, err
 	}
-	go func() { d.cmd.Wait(); close(d.done) }()
-	err := wait(ctx, func() (err error) {
-		select {
-		case <-d.done:
-			return fatal{fmt.Errorf("bench: the cluster ended: %s", strings.TrimSpace(d.err.String()))}
-		default:
-		}
-		if d.Cluster == nil {
-			if d.Cluster, d.conn, err = o.Connect(ctx, filepath.Join(dir, "run", "sock")); err != nil {
-				d.Cluster = nil
-				return err
-			}
-		}
+	d := &devCluster{run}
+	err = d.await(ctx, o, func() error {
 		list, err := d.Nodes(ctx)
 		if err == nil && len(list) < nodes {
 			err = fmt.Errorf("bench: %d of %d nodes are there", len(list), nodes)
@@ -64,20 +42,7 @@ func startDev(ctx context.Context, o Options, dir string, nodes int) (*devCluste
 	return d, nil
 }
 
-func (d *devCluster) stop() error {
-	if d.conn != nil {
-		d.conn.Close()
-	}
-	d.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-d.done:
-		return nil
-	case <-time.After(2 * stopTime):
-	}
-	d.cmd.Process.Kill()
-	<-d.done
-	return fmt.Errorf("bench: the cluster did not stop within %v: %s", 2*stopTime, strings.TrimSpace(d.err.String()))
-}
+func (d *devCluster) stop() error { return d.daemon.stop(2 * stopTime) }
 
 // jobProcs are the procs that were started since begin.
 func (d *devCluster) jobProcs(ctx context.Context, begin time.Time) (out []api.ProcInfo, err error) {

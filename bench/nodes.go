@@ -1,18 +1,15 @@
 package bench
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"sigmaos/api"
 	"sigmaos/bench/lab"
@@ -20,12 +17,10 @@ import (
 
 const (
 	nodePort  = "9460"
-	readyTime = 30 * time.Second // for a node to answer, and for both to know each other
-	stopTime  = 20 * time.Second
+	benchUIDs = 1_910_000_000 // the first uid of a bench's node
 )
 
-// twoNodes is a cluster of two sigmads, each in its own network, with
-// directories and cgroups of its own.
+// twoNodes is a cluster of two sigmads, each in its own network.
 type twoNodes struct {
 	o    Options
 	pair *lab.Pair
@@ -33,15 +28,10 @@ type twoNodes struct {
 	node [2]*node
 }
 
-// node is one sigmad of them.
+// node is one of them.
 type node struct {
-	name    string
-	cmd     *exec.Cmd
-	err     bytes.Buffer
-	done    chan struct{} // closed when it has ended
-	Cluster               // its operator's socket
-	conn    io.Closer
-	pid     int
+	*daemon
+	pid int
 }
 
 // startNodes starts both and returns when each knows the other. The caller
@@ -78,35 +68,19 @@ func startNodes(ctx context.Context, o Options, pair *lab.Pair) (_ *twoNodes, er
 // start starts sigmad i and waits until it answers.
 func (t *twoNodes) start(ctx context.Context, i int, flags ...string) error {
 	letter := string(rune('a' + i))
-	n := &node{name: fmt.Sprintf("bench-%d-%s", os.Getpid(), letter), done: make(chan struct{})}
-	dir := filepath.Join(t.dir, letter)
-	n.cmd = exec.Command(t.o.Sigmad, append([]string{
-		"--name", n.name, "--node", letter, "--data-dir", filepath.Join(dir, "data"), "--run-dir", filepath.Join(dir, "run"),
-		"--cgroup-root", "sigma-" + n.name, "--uid-base", strconv.Itoa(1_910_000_000 + i*100_000),
-		"--domain", letter, "--listen", t.pair.Addr(i) + ":" + nodePort, "--metrics", "off", "--gateway", "off", "--log-level", "warn",
-	}, flags...)...)
-	n.cmd.Stderr = &n.err
-	if err := t.pair.Side[i].Start(n.cmd, syscall.SIGTERM); err != nil {
-		return fmt.Errorf("bench: %s: %w", t.o.Sigmad, err)
-	}
-	t.node[i] = n
-	go func() { n.cmd.Wait(); close(n.done) }()
-	err := wait(ctx, func() error {
-		select {
-		case <-n.done:
-			return fatal{fmt.Errorf("bench: node %s ended: %s", letter, strings.TrimSpace(n.err.String()))}
-		default:
-		}
-		var err error
-		n.Cluster, n.conn, err = t.o.Connect(ctx, filepath.Join(dir, "run", "sock"))
-		return err
-	})
+	flags = append(flags, "--node", letter, "--domain", letter, "--listen", t.pair.Addr(i)+":"+nodePort)
+	d, err := launch(t.o, fmt.Sprintf("bench-%d-%s", os.Getpid(), letter), filepath.Join(t.dir, letter), benchUIDs+i*100_000,
+		func(cmd *exec.Cmd) error { return t.pair.Side[i].Start(cmd, syscall.SIGTERM) }, flags...)
 	if err != nil {
 		return err
 	}
-	info, err := n.Info(ctx)
-	n.pid = info.PID
-	return err
+	n := &node{daemon: d}
+	t.node[i] = n
+	return n.await(ctx, t.o, func() error {
+		info, err := n.Info(ctx)
+		n.pid = info.PID
+		return err
+	})
 }
 
 // meet waits until each node knows both.
@@ -125,26 +99,6 @@ func (t *twoNodes) meet(ctx context.Context) error {
 	})
 }
 
-// fatal ends a wait at once.
-type fatal struct{ error }
-
-// wait tries fn until it succeeds, for readyTime.
-func wait(ctx context.Context, fn func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTime)
-	defer cancel()
-	for {
-		err := fn()
-		if f := (fatal{}); err == nil || errors.As(err, &f) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
 // link connects a server on node b with a client on node a.
 func (t *twoNodes) link(ctx context.Context, path string) (link, error) {
 	var program api.Program
@@ -161,25 +115,10 @@ func (t *twoNodes) link(ctx context.Context, path string) (link, error) {
 func (t *twoNodes) close() (err error) {
 	for i := len(t.node) - 1; i >= 0; i-- {
 		if n := t.node[i]; n != nil {
-			err = errors.Join(err, n.stop())
+			err = errors.Join(err, n.stop(stopTime))
 		}
 	}
 	return errors.Join(err, os.RemoveAll(t.dir))
-}
-
-func (n *node) stop() error {
-	if n.conn != nil {
-		n.conn.Close()
-	}
-	n.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-n.done:
-		return nil
-	case <-time.After(stopTime):
-	}
-	n.cmd.Process.Kill()
-	<-n.done
-	return fmt.Errorf("bench: node %s did not stop within %v: %s", n.name, stopTime, strings.TrimSpace(n.err.String()))
 }
 
 const dirPrefix = "sigma-bench-"
