@@ -8,6 +8,7 @@ import (
 
 	"sigmaos/naming/db/sqlite"
 	"sigmaos/naming/s3/direct"
+	"sigmaos/roles/trial"
 	"sigmaos/runtime/binfs"
 )
 
@@ -22,6 +23,8 @@ func main() {
 		os.Exit(sqlite.Main())
 	case direct.ProcessName: // and benches under this one, to use a store without σOS
 		os.Exit(direct.Main())
+	case trial.ProcessName: // bench starts it under this one, three times
+		os.Exit(trial.Main())
 	case "sigmactl":
 		os.Exit(sigmactl(os.Args[1:]))
 	default:

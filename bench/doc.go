@@ -94,6 +94,7 @@ var Benches = map[string]func(context.Context, Cluster, Options) (Result, error)
 	"lc":    LC,
 	"mr":    MR,
 	"s3":    S3,
+	"place": Place,
 }
 
 // Names are the benches in order.

@@ -47,6 +47,9 @@ func (a *app) bench() *cobra.Command {
          and TCP, between two nodes against TCP, a VXLAN and docker's bridge
   name   files of the realm: reads, writes, a directory of 100,000, watches, against
          raw puts and gets of etcd
+  place  how many procs a second one shard of the best-effort queue places, and
+         lcsched: who spawns, the shard and the node are a process each; against
+         the paper's figures
   fair   four realms of best-effort procs that come and go: how equal their shares of
          the CPU are, how soon, and whether any is left unused; with --load img they
          scale images, as the paper's do
@@ -59,8 +62,8 @@ func (a *app) bench() *cobra.Command {
          directly on the same store; starts a node and a store itself`,
 		Example: "  sigmactl bench start -o json\n  sigmactl bench net --plot net.svg",
 	}
-	c.Flags().IntVarP(&o.N, "count", "n", 0, "how many starts, dials, rounds of net, pairs of lc, rounds of mr and s3 (default: the bench's own)")
-	c.Flags().Float64Var(&o.Seconds, "seconds", 0, "length of a measured run of rate, of a phase of fair, of each half of a run of lc (default: the bench's own)")
+	c.Flags().IntVarP(&o.N, "count", "n", 0, "how many starts, dials, rounds of net, place, mr and s3, pairs of lc (default: the bench's own)")
+	c.Flags().Float64Var(&o.Seconds, "seconds", 0, "length of a measured run of rate and place, of a phase of fair, of each half of a run of lc (default: the bench's own)")
 	c.Flags().StringVar(&o.Corpus, "corpus", "M", "text of mr: S, M, L, as fetch.sh put it into the cache, or a directory")
 	c.Flags().StringVar(&o.Load, "load", "", "what the procs of fair do: img scales images (default: they count)")
 	size := c.Flags().Int64("mib", 0, "size of the object of s3, MiB (default: 256)")

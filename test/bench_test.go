@@ -409,3 +409,29 @@ func TestBenchLC(t *testing.T) {
 		t.Errorf("procs of the bench still run:\n%s", out)
 	}
 }
+
+// Every proc of the bench is placed, and once.
+func TestBenchPlace(t *testing.T) {
+	n := StartNode(t)
+	svg := filepath.Join(t.TempDir(), "place.svg")
+	f := n.figures("place", "-n", "1", "--seconds", "0.5", "--plot", svg)
+	for row, r := range map[string]figure{"besched": f, "lcsched": f.has(t, "lcsched", "", false)} {
+		if r.Row != row || r.P50 <= 0 || r.P99 < r.P50 || r.Ratio <= 0 || r.Unit != "placements/s" {
+			t.Errorf("row %s is %+v", row, r)
+		}
+	}
+	names := make(map[string]bool)
+	for _, c := range f.Checks {
+		names[c.Name] = true
+		if !c.OK && c.Name != "batches" { // a busy machine lets them wait
+			t.Errorf("%s: not so: %s", c.Name, c.Text)
+		}
+	}
+	if !names["accepted once"] || !names["under way"] || !names["batches"] || !names["what is part of it"] {
+		t.Errorf("checks %+v", f.Checks)
+	}
+	drawn(t, svg, "besched", "lcsched")
+	if out, _, _ := n.Ctl("ps"); strings.Count(out, "\n") > 1 {
+		t.Errorf("procs of the bench are in the cluster:\n%s", out)
+	}
+}
