@@ -8,6 +8,7 @@ package test
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -45,6 +46,17 @@ func scaled[T any](short, full T) T {
 		return full
 	}
 	return short
+}
+
+// manyTimes lets a long test run in pieces: `go test ./test -run F8 -args -rounds 100`.
+var manyTimes = flag.Int("rounds", 0, "how often tests that repeat themselves do so; 0: as often as they should")
+
+// times is scaled for what is repeated.
+func times(short, full int) int {
+	if *manyTimes > 0 {
+		return *manyTimes
+	}
+	return scaled(short, full)
 }
 
 // TestMain makes this process the parent of every orphan, so that the leak

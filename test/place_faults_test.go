@@ -2,6 +2,8 @@ package test
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -102,6 +104,161 @@ func TestFAULTS_F5_ANodeStandsStill(t *testing.T) {
 	for _, id := range ids {
 		if st := nodes[0].Await(c, id); st.State != api.Lost {
 			t.Errorf("%s was lost and is %+v now", id, st)
+		}
+	}
+	if st := nodes[1].Run(c, &api.ProcDesc{Program: prog, Args: []string{"exit", "4"}}); st.Code != 4 {
+		t.Errorf("after that, on that node: %+v", st)
+	}
+}
+
+// A sigmad is killed with procs of its own and of another home. Whoever waits, at
+// whichever node, has an error in time, the procs end with their sigmad, and after a
+// restart there is nothing of them.
+func TestFAULTS_F4_ASigmadIsKilledWithProcsOfTwoHomes(t *testing.T) {
+	nodes := StartCluster(t, 3)
+	victim := nodes[1]
+	prog := nodes[0].program("testproc")
+	w := &crowd{t: t, mark: fmt.Sprintf("f4-%d", os.Getpid())}
+	type answer struct {
+		at  time.Time
+		st  api.Status
+		err error
+	}
+	ctx := minute(t)
+	var clients []*admin.Client
+	for _, n := range nodes {
+		clients = append(clients, n.Client("default"))
+	}
+	var ids []api.ProcID
+	for i := range 50 {
+		home := clients[i%2] // the victim's own, and those of another
+		ids = append(ids, victim.Running(home, &api.ProcDesc{Program: prog, Args: []string{"sleep"}, Memory: 16 << 20, Env: []string{fmt.Sprintf("MARK=%s-%d-", w.mark, i)}}))
+	}
+	if n := len(w.processes()); n != len(ids) {
+		t.Fatalf("%d of %d run", n, len(ids))
+	}
+	answers := make([]answer, len(ids)*len(nodes))
+	var wg sync.WaitGroup
+	for i := range answers {
+		wg.Go(func() {
+			st, err := clients[i%len(nodes)].WaitExit(ctx, ids[i/len(nodes)])
+			answers[i] = answer{time.Now(), st, err}
+		})
+	}
+	time.Sleep(200 * time.Millisecond) // they wait
+	victim.Kill()
+	died := time.Now()
+	time.Sleep(time.Second)
+	if left := w.processes(); len(left) > 0 {
+		t.Errorf("1 s after their sigmad there run %v", left)
+	}
+	wg.Wait()
+	for i, a := range answers {
+		if d := a.at.Sub(died); d > noticed {
+			t.Errorf("on %s, for a proc of %s: after %v", nodes[i%3].flag("--node"), nodes[i/3%2].flag("--node"), d)
+		}
+		if a.err == nil && a.st.State != api.Lost || a.err != nil && api.KindOf(a.err) != api.Unavailable {
+			t.Errorf("on %s, for a proc of %s: %v, %v", nodes[i%3].flag("--node"), nodes[i/3%2].flag("--node"), a.st, a.err)
+		}
+	}
+	victim.Start()
+	for _, n := range nodes {
+		n.awaitMembers(3)
+	}
+	if top := victim.top(victim.Client("default")); top.Running != 0 || top.MemBE != 0 || top.Queued != 0 {
+		t.Errorf("after the restart it has %+v", top)
+	}
+	for _, n := range nodes {
+		if procs := list(t, n.Client("default")); len(procs) > 0 {
+			t.Errorf("ps on %s shows %+v", n.flag("--node"), procs)
+		}
+	}
+	if st, err := victim.Client("default").WaitExit(ctx, ids[1]); api.KindOf(err) != api.NotFound {
+		t.Errorf("a proc of its earlier boot: %v, %v", st, err)
+	}
+	if st := victim.Run(nodes[0].Client("default"), &api.ProcDesc{Program: prog, Args: []string{"exit", "0"}}); !st.OK() {
+		t.Errorf("after the restart, on that node: %v", st)
+	}
+}
+
+// A node stands still that holds a shard in which procs of another one wait. Those
+// have an answer, the ones in other shards run when there is room, new ones are
+// taken, and nothing that it does when it wakes up runs for the second time.
+func TestFAULTS_F7_AShardStandsStill(t *testing.T) {
+	nodes := StartCluster(t, 3, "--roles", "node,lcsched,named", "--memory", "256MiB") // n1 holds no shard
+	c := nodes[0].Client("default")
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	prog := nodes[0].program("testproc")
+	var hogs []api.ProcID
+	for i, n := range nodes {
+		d := &api.ProcDesc{Program: prog, Args: []string{"sleep"}, Memory: 200 << 20}
+		if i == 1 { // there is room there before it wakes up
+			d.Args = []string{"nap", "/hog", "3000"}
+		}
+		hogs = append(hogs, n.Running(c, d))
+	}
+	var e ends
+	const count = 40
+	runs := make(map[api.ProcID]string)
+	for i := range count {
+		dir := fmt.Sprintf("/runs/%d", i)
+		if err := c.Names().MkdirAll(ctx, dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		id, err := c.Spawn(ctx, &api.ProcDesc{Program: prog, Args: []string{"trace", dir, "1"}, Memory: 100 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		runs[id] = dir
+		e.wait(ctx, c, id)
+	}
+	stopped := time.Now()
+	if err := syscall.Kill(nodes[1].PID(), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 20*time.Second, "some are lost", func() (bool, string) { return e.lost(t, stopped) > 0, "none is" })
+	for _, i := range []int{0, 2} {
+		if err := c.Kill(ctx, hogs[i], 0); err != nil {
+			t.Error(err)
+		}
+	}
+	e.answered(t, count)
+	lost := e.lost(t, stopped)
+	if lost == 0 || lost == count {
+		t.Errorf("%d of %d are lost, want those of one shard of two", lost, count)
+	}
+	for range 5 {
+		id, err := c.Spawn(ctx, &api.ProcDesc{Program: prog, Args: []string{"exit", "0"}, Memory: 100 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st := nodes[0].Await(c, id); !st.OK() {
+			t.Errorf("spawned while it stands still: %+v", st)
+		}
+	}
+	time.Sleep(time.Until(stopped.Add(scaled(6*time.Second, 30*time.Second))))
+	if err := syscall.Kill(nodes[1].PID(), syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range nodes {
+		n.awaitMembers(3)
+		eventually(t, 20*time.Second, n.Name+" is empty", func() (bool, string) {
+			conn, err := n.connect("default")
+			if err != nil {
+				return false, err.Error()
+			}
+			defer conn.Close()
+			var top api.Top
+			err = conn.Call(ctx, api.MTop, nil, &top)
+			return err == nil && top.Running == 0 && top.Queued == 0 && top.MemBE == 0, fmt.Sprintf("%+v, %v", top, err)
+		})
+	}
+	for id, dir := range runs {
+		st := e.st[id]
+		files, err := c.Names().ReadDir(ctx, dir, "", 0)
+		if err != nil || len(files) > 1 || len(files) == 0 && st.OK() || st.State != api.Lost && !st.OK() {
+			t.Errorf("%s is %v, and was started %d times, %v", id, st, len(files), err)
 		}
 	}
 	if st := nodes[1].Run(c, &api.ProcDesc{Program: prog, Args: []string{"exit", "4"}}); st.Code != 4 {

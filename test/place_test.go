@@ -242,11 +242,11 @@ func TestFAULTS_F2_ANodeDiesUnderLoad(t *testing.T) {
 	nodes[2].Start()
 }
 
-// Two jobs whose procs end in the same moment, one after the other: nothing is
-// stuck, and nothing stays reserved.
+// Two jobs, back to back, whose procs are many and short: nothing is stuck, and
+// nothing stays reserved.
 func TestFAULTS_F28_ExitBurst(t *testing.T) {
 	nodes := StartCluster(t, 3)
-	count, rounds := scaled(100, 1000), scaled(3, 50)
+	count, rounds := scaled(100, 1000), times(3, 50)
 	c := nodes[0].Client("default")
 	prog := nodes[0].program("testproc")
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
@@ -264,6 +264,77 @@ func TestFAULTS_F28_ExitBurst(t *testing.T) {
 				if st, err := c.WaitExit(ctx, id); err != nil || !st.OK() {
 					t.Fatalf("round %d, job %d: %s ended %+v, %v", round, job, id, st, err)
 				}
+			}
+		}
+	}
+	for _, n := range nodes {
+		eventually(t, 5*time.Second, "nothing is held on "+n.Name, func() (bool, string) {
+			top := n.top(n.Client("default"))
+			b, _ := json.Marshal(top)
+			return top.MemBE == 0 && top.MemLC == 0 && top.Reserved == 0 && top.Queued == 0 && top.Running == 0, string(b)
+		})
+	}
+}
+
+// Two jobs, back to back, whose procs all run on three nodes, and end in one moment.
+func TestFAULTS_F28_JobsThatEndInOneMoment(t *testing.T) {
+	nodes := StartCluster(t, 3)
+	count, rounds := scaled(100, 1000), times(2, 50)
+	c := nodes[0].Client("default")
+	nodes[0].program("probe")
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	start := time.Duration(count) * 20 * time.Millisecond // that it takes until all run; later, measured
+	for round := range rounds {
+		for job := range 2 {
+			begin := time.Now()
+			at := monotonic() + int64(start) + int64(time.Second)
+			ids := make([]api.ProcID, count)
+			for i := range ids {
+				var err error
+				if ids[i], err = c.Spawn(ctx, &api.ProcDesc{Program: "/bin/probe", Args: []string{"F28", fmt.Sprint(at)}, Memory: 4 << 20, Threads: 8}); err != nil {
+					t.Fatalf("round %d, job %d: %v", round, job, err)
+				}
+			}
+			var wg sync.WaitGroup
+			var mu sync.Mutex
+			var took time.Duration
+			late, bad := 0, 0
+			var first, last time.Time
+			for _, id := range ids {
+				wg.Go(func() {
+					err := c.WaitStart(ctx, id)
+					ran := monotonic() < at
+					mu.Lock()
+					if took = max(took, time.Since(begin)); !ran || err != nil {
+						late++
+					}
+					mu.Unlock()
+					st, err := c.WaitExit(ctx, id)
+					mu.Lock()
+					defer mu.Unlock()
+					if last = time.Now(); first.IsZero() {
+						first = last
+					}
+					if err != nil || !st.OK() || st.Message != "finished early" {
+						if bad++; bad < 5 {
+							t.Errorf("round %d, job %d: %s ended %v, %v", round, job, id, st, err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			if bad > 0 {
+				t.Fatalf("round %d, job %d: %d of %d are not as they should be", round, job, bad, count)
+			}
+			if late > count/2 {
+				t.Errorf("round %d, job %d: %d of %d did not run when the moment came: this tests nothing", round, job, late, count)
+			}
+			t.Logf("round %d, job %d: all ran after %v (%d late), all ends known within %v", round, job, took.Round(time.Millisecond), late, last.Sub(first).Round(time.Millisecond))
+			if late == 0 {
+				start = took * 3 / 2
+			} else {
+				start *= 2
 			}
 		}
 	}

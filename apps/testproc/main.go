@@ -39,6 +39,16 @@ func main() {
 		ms, _ := strconv.Atoi(arg(1))
 		time.Sleep(time.Duration(ms) * time.Millisecond)
 		sigma.Exited(sigma.Status{Data: []byte(arg(0))})
+	case "trace": // leaves a file for each start in a directory, sleeps so many ms
+		_, err := sigma.PutFile(ctx, fmt.Sprintf("%s/%d", arg(0), time.Now().UnixNano()), nil)
+		fail(err)
+		sigma.Started(ctx)
+		ms, _ := strconv.Atoi(arg(1))
+		time.Sleep(time.Duration(ms) * time.Millisecond)
+	case "scribble": // writes again and again, and says what became of each write
+		fail(scribble(ctx, arg(0)))
+	case "lead": // waits until it leads, and writes as long as it does
+		fail(lead(ctx, arg(0), arg(1)))
 	case "graceful": // heeds WaitKill
 		sigma.Started(ctx)
 		sigma.WaitKill(ctx)

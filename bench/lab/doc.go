@@ -13,8 +13,9 @@
 // while (Delay): the kernel of a small machine has no netem, so the packets take
 // a way through this program, which keeps each for some time.
 //
-// A Space can have a disk of its own, whose end it is, too. A [Switch] joins any number of spaces and does to their packets what broken
-// networks do.
+// A Space can have a disk of its own, whose end it is, too, and one that can be
+// slow ([Block]). A [Switch] joins any number of spaces and does to their packets
+// what broken networks do.
 //
 // Making spaces needs root.
 package lab

@@ -195,3 +195,59 @@ func TestDiskIsSeenInItsSpaceAlone(t *testing.T) {
 	}
 	s.Close()
 }
+
+// A disk that may write 20 times a second takes a second for 20 writes that must
+// be there, and none of that when it may write as it likes again.
+func TestBlockIsSlowWhileItShallBe(t *testing.T) {
+	needRoot(t)
+	s, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	dir := t.TempDir()
+	b, err := s.Block(dir, 64<<20)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer b.Slow(0)
+	write := func(count int) (d time.Duration) {
+		t.Helper()
+		err := s.Do(func() error {
+			f, err := os.Create(dir + "/f")
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			begin := time.Now()
+			for range count {
+				f.Write(make([]byte, 4096))
+				if err := f.Sync(); err != nil {
+					return err
+				}
+			}
+			d = time.Since(begin)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	fast := write(20)
+	if err := b.Slow(20); err != nil {
+		t.Fatal(err)
+	}
+	slow := write(20)
+	if err := b.Slow(0); err != nil {
+		t.Fatal(err)
+	}
+	again := write(20)
+	t.Logf("20 writes and syncs: %v, slow %v, then %v", fast, slow, again)
+	if slow < 800*time.Millisecond {
+		t.Errorf("20 syncs at 20 writes a second took %v", slow)
+	}
+	if again > slow/2 {
+		t.Errorf("unbounded again, 20 syncs took %v, and %v while slow", again, slow)
+	}
+}

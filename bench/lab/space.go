@@ -110,10 +110,7 @@ func (s *Space) Start(cmd *exec.Cmd, sig syscall.Signal) error {
 // nobody has to unmount it.
 func (s *Space) Disk(dir string, size int64) error {
 	err := s.Do(func() error {
-		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-			return err
-		}
-		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		if err := ownMounts(); err != nil {
 			return err
 		}
 		return unix.Mount("disk", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("size=%d,mode=700", size))
@@ -122,6 +119,14 @@ func (s *Space) Disk(dir string, size int64) error {
 		return fmt.Errorf("lab: a disk at %s: %w", dir, err)
 	}
 	return nil
+}
+
+// ownMounts takes this thread out of everybody's mounts.
+func ownMounts() error {
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return err
+	}
+	return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
 }
 
 // Close ends the thread. Processes that still run in the Space get their

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sigmaos/api"
+	"sigmaos/internal/failpoint"
 )
 
 // home is what a node keeps of the procs whose Spawn it took, until they end.
@@ -56,6 +57,7 @@ func (e *Engine) Submit(o *Order, accepted func()) error {
 		delete(e.home.live, o.ID)
 		return err
 	}
+	failpoint.Hit("submitted")
 	if accepted != nil {
 		e.do(accepted)
 	}

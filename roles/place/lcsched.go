@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sigmaos/api"
+	"sigmaos/internal/failpoint"
 	"sigmaos/sched/lc"
 )
 
@@ -149,6 +150,7 @@ func (e *Engine) flush() {
 		case d.Err == nil:
 			e.send(o.home(), moved{o.ID, d.Node})
 			e.send(d.Node, decide{o, d.Epoch, d.Seq})
+			failpoint.Hit("decided")
 		case api.KindOf(d.Err) == api.NoCapacity:
 			e.send(o.home(), refuse{o.ID, api.AsError("place", d.Err)})
 		default:

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sigmaos/api"
+	"sigmaos/internal/failpoint"
 	"sigmaos/net/talk"
 	"sigmaos/sched/lc"
 	"sigmaos/sched/node"
@@ -144,6 +145,7 @@ func (e *Engine) admitBE(o *Order) bool {
 // begin has an admitted proc started.
 func (e *Engine) begin(o *Order, evict []api.ProcID) {
 	e.run.runs[o.ID] = o
+	failpoint.Hit("taken")
 	e.send(o.home(), taken{o.ID})
 	e.do(func() { e.cfg.Host.Start(o, evict) })
 }

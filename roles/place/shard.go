@@ -2,6 +2,7 @@ package place
 
 import (
 	"sigmaos/api"
+	"sigmaos/internal/failpoint"
 	"sigmaos/sched/be"
 	"sigmaos/sched/pull"
 )
@@ -54,6 +55,7 @@ func (e *Engine) push(o *Order) error {
 	if err != nil {
 		return err
 	}
+	failpoint.Hit("queued")
 	if ok {
 		e.hint(next)
 	}
@@ -90,6 +92,7 @@ func (e *Engine) asked(from uint16, a pull.Ask) {
 	s.items = items[:0]
 	e.send(from, g)
 	if len(g.orders) > 0 {
+		failpoint.Hit("granted")
 		e.checkServing()
 	}
 }
