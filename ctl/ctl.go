@@ -24,8 +24,9 @@ type Hooks struct {
 	// Digest is the content digest of a local program and its size, after a
 	// check that it can be a proc.
 	Digest func(path string) (digest string, size int64, err error)
-	// Doctor checks the machine; clean also removes what killed runs left.
-	Doctor func(ctx context.Context, clean bool) []api.Check
+	// Doctor checks the machine; clean also removes what killed runs left, groups
+	// below one root only where it is not "".
+	Doctor func(ctx context.Context, clean bool, root string) []api.Check
 	// Attack tries the rows of hostile procs on the cluster; each is told as it is
 	// known, and none of its runs may take longer than patience.
 	Attack func(ctx context.Context, c *admin.Client, patience time.Duration, each func(api.AttackRow)) (api.AttackReport, error)

@@ -26,7 +26,7 @@ func (nothing) Plot(w io.Writer) error  { return nil }
 func hooks() Hooks {
 	return Hooks{
 		Digest: func(string) (string, int64, error) { return "", 0, errors.New("no digest here") },
-		Doctor: func(context.Context, bool) []api.Check {
+		Doctor: func(context.Context, bool, string) []api.Check {
 			return []api.Check{{Name: "thing", Level: "FAIL", Text: "is missing", Fix: "get one"}}
 		},
 		Bench:      func(context.Context, string, *admin.Client, BenchOptions) (BenchResult, error) { return nothing{}, nil },

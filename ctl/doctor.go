@@ -14,6 +14,7 @@ import (
 
 func (a *app) doctor() *cobra.Command {
 	var clean, attack bool
+	var root string
 	var patience time.Duration
 	c := &cobra.Command{
 		Use: "doctor [--clean | --attack]", Short: "Check this machine, or attack the cluster from inside a proc", Args: cobra.NoArgs,
@@ -28,6 +29,7 @@ row; the status is 1 when anything got through. It takes a minute or two, loads 
 node, and removes both realms at its end.`,
 	}
 	c.Flags().BoolVar(&clean, "clean", false, "also remove what killed sigmads left")
+	c.Flags().StringVar(&root, "cgroup-root", "", "look for cgroups of killed sigmads below this root alone; by default below all")
 	c.Flags().BoolVar(&attack, "attack", false, "try to break out of a proc on the running cluster")
 	c.Flags().DurationVar(&patience, "patience", time.Minute, "with --attack: how long one run of the proc may take")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -37,13 +39,13 @@ node, and removes both realms at its end.`,
 		if attack {
 			return a.attack(cmd, patience)
 		}
-		return a.examine(cmd, clean)
+		return a.examine(cmd, clean, root)
 	}
 	return a.data(c, false)
 }
 
-func (a *app) examine(cmd *cobra.Command, clean bool) error {
-	checks := a.hooks.Doctor(cmd.Context(), clean)
+func (a *app) examine(cmd *cobra.Command, clean bool, root string) error {
+	checks := a.hooks.Doctor(cmd.Context(), clean, root)
 	err := a.print(checks, func(w io.Writer) error {
 		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		for _, c := range checks {

@@ -172,7 +172,7 @@ func TestDoctorCleansWhatAKilledInstanceLeft(t *testing.T) {
 	name := fmt.Sprintf("left%d", os.Getpid())
 	k := newNode(t, n.Dir)
 	k.Name = name
-	k.args = []string{"dev", "--name", name}
+	k.args = []string{"dev", "--name", name, "--cgroup-root", "sigma-" + name}
 	t.Cleanup(func() { os.RemoveAll("/var/lib/sigma/" + name); os.Remove("/var/lib/sigma") })
 	k.spawn()
 	sock := "/run/sigma/" + name + "/sock"
@@ -183,9 +183,12 @@ func TestDoctorCleansWhatAKilledInstanceLeft(t *testing.T) {
 	k.Kill()
 	eventually(t, 3*time.Second, "doctor sees what is left", func() (bool, string) { // its processes are on their way out
 		out, _, _ := n.Ctl("doctor")
-		return strings.Contains(out, "/run/sigma/"+name+" belongs to no running sigmad") && strings.Contains(out, "cgroups of "+name) && strings.Contains(out, "--clean"), out
+		return strings.Contains(out, "/run/sigma/"+name+" belongs to no running sigmad") && strings.Contains(out, "cgroups of "+name+" below sigma-"+name) && strings.Contains(out, "--clean"), out
 	})
-	out, e, code := n.Ctl("doctor", "--clean")
+	if out, _, _ := n.Ctl("doctor", "--cgroup-root", "sigma-"+n.Name); strings.Contains(out, "cgroups of "+name) {
+		t.Errorf("asked for another root, doctor names cgroups of this one:\n%s", out)
+	}
+	out, e, code := n.Ctl("doctor", "--clean", "--cgroup-root", "sigma-"+name) // other tests have dead nodes of their own
 	if code != 0 {
 		t.Errorf("doctor --clean: %d\n%s%s", code, out, e)
 	}

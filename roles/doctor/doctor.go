@@ -19,13 +19,14 @@ import (
 )
 
 // Run checks everything; clean also removes cgroups and files of instances
-// that were killed.
-func Run(_ context.Context, clean bool) []api.Check {
+// that were killed: those below one root of groups, or below every root where it
+// is "".
+func Run(_ context.Context, clean bool, root string) []api.Check {
 	var out []api.Check
-	for _, c := range []func() api.Check{root, kernel, fuse, cgroups, landlock, appArmor, notify, layers, ksm, files, pids} {
+	for _, c := range []func() api.Check{user, kernel, fuse, cgroups, landlock, appArmor, notify, layers, ksm, files, pids} {
 		out = append(out, c())
 	}
-	return append(out, leftovers(clean)...)
+	return append(out, leftovers(clean, root)...)
 }
 
 func ok(name, format string, args ...any) api.Check {
@@ -40,7 +41,7 @@ func fail(name, fix, format string, args ...any) api.Check {
 	return api.Check{Name: name, Level: "FAIL", Text: fmt.Sprintf(format, args...), Fix: fix}
 }
 
-func root() api.Check {
+func user() api.Check {
 	if os.Geteuid() != 0 {
 		return fail("root", "run as root (sudo)", "uid %d", os.Geteuid())
 	}
@@ -140,14 +141,11 @@ func pids() api.Check {
 }
 
 // leftovers finds instances whose lock nobody holds.
-func leftovers(clean bool) []api.Check {
+func leftovers(clean bool, only string) []api.Check {
 	dirs, _ := filepath.Glob("/run/sigma/*")
 	var out []api.Check
-	live := make(map[string]bool)
 	for _, d := range dirs {
-		name := filepath.Base(d)
-		if locked(filepath.Join("/var/lib/sigma", name, "lock")) {
-			live[name] = true
+		if locked(filepath.Join("/var/lib/sigma", filepath.Base(d), "lock")) {
 			continue
 		}
 		if clean {
@@ -163,17 +161,19 @@ func leftovers(clean bool) []api.Check {
 	if err != nil {
 		return out
 	}
-	nodes, _ := cgroup.Nodes(l, "sigma")
-	for _, n := range nodes {
-		if live[n] || groupInUse(l, n) {
-			continue
-		}
-		if !clean {
-			out = append(out, warn("leftovers", "sigmactl doctor --clean, or start that instance again", "cgroups of %s, which does not run", n))
-		} else if err := cgroup.Clean(l, "sigma", n); err != nil {
-			out = append(out, fail("leftovers", "see which processes are in it", "%v", err))
-		} else {
-			out = append(out, ok("leftovers", "removed the cgroups of %s", n))
+	for _, root := range roots(l, only) {
+		nodes, _ := cgroup.Nodes(l, root)
+		for _, n := range nodes {
+			if groupInUse(l, root, n) {
+				continue
+			}
+			if !clean {
+				out = append(out, warn("leftovers", "sigmactl doctor --clean, or start that instance again", "cgroups of %s below %s, which does not run", n, root))
+			} else if err := cgroup.Clean(l, root, n); err != nil {
+				out = append(out, fail("leftovers", "see which processes are in it", "%v", err))
+			} else {
+				out = append(out, ok("leftovers", "removed the cgroups of %s below %s", n, root))
+			}
 		}
 	}
 	if len(out) == 0 {
@@ -182,16 +182,26 @@ func leftovers(clean bool) []api.Check {
 	return out
 }
 
-// groupInUse reports whether a sigmad lives in the node's sys group: one whose
-// directories are elsewhere.
-func groupInUse(l cgroup.Layout, node string) bool {
+// groupInUse reports whether a sigmad lives in the node's sys group, wherever its
+// directories are.
+func groupInUse(l cgroup.Layout, root, node string) bool {
 	for _, d := range l.Dirs {
-		b, err := os.ReadFile(filepath.Join(d, "sigma", "sys", node, "cgroup.procs"))
+		b, err := os.ReadFile(filepath.Join(d, root, "sys", node, "cgroup.procs"))
 		if err == nil && len(b) > 0 {
 			return true
 		}
 	}
 	return false
+}
+
+// roots are those to look at: one, or all that are there, for an instance may
+// have had a root of its own.
+func roots(l cgroup.Layout, only string) []string {
+	if only != "" {
+		return []string{only}
+	}
+	list, _ := cgroup.Roots(l)
+	return list
 }
 
 func locked(path string) bool {

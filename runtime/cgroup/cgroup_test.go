@@ -329,6 +329,9 @@ func TestNodesShareARoot(t *testing.T) {
 	if err := Clean(l, root, "n1"); !errors.Is(err, errAlive) {
 		t.Errorf("Clean of a living node: %v, want %v", err, errAlive)
 	}
+	if got, err := Roots(l); err != nil || !slices.Contains(got, root) || slices.ContainsFunc(got, func(n string) bool { return !rootRule.MatchString(n) }) {
+		t.Errorf("Roots = %v %v, want %s among them", got, err, root)
+	}
 	g := group(t, b, BE, "r", "1")
 	if err := a.Close(); err != nil {
 		t.Fatal(err)

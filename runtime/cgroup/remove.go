@@ -17,6 +17,27 @@ import (
 // dying is how long killed processes may take to leave their group.
 const dying = 2 * time.Second
 
+// Roots lists the roots that are there, by their names and what is in them.
+func Roots(l Layout) ([]string, error) {
+	var out []string
+	for _, base := range l.bases() {
+		names, err := subdirs(base)
+		if err != nil && !vanished(err) {
+			return nil, err
+		}
+		for _, n := range names {
+			if !rootRule.MatchString(n) {
+				continue
+			}
+			if in, err := subdirs(filepath.Join(base, n)); err == nil && !slices.ContainsFunc(in, func(d string) bool { return !slices.Contains(branches[:], d) }) {
+				out = append(out, n)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}
+
 // Nodes lists the nodes that have groups, dead or alive.
 func Nodes(l Layout, root string) ([]string, error) {
 	root, err := rootName(root)
