@@ -1,9 +1,7 @@
 package test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,17 +18,13 @@ import (
 	"sigmaos/sigma/admin"
 )
 
-// hostile is the node on which the rows of PROBES.md are tried, with what the
-// probes must not reach: a file of the host that only the jail protects, and
-// victims, one in the probe's own realm and one in another.
+// hostile is the node on which the rows of PROBES.md are tried. What they must not
+// reach is set out by the suite.
 type hostile struct {
 	*Node
 	c, other *admin.Client
-	flag     string
-	before   os.FileInfo
-	victims  []api.ProcInfo
 	sleeper  string
-	suite    *attack.Suite // the rows that `doctor --attack` has, with canaries of their own
+	suite    *attack.Suite // the rows that `doctor --attack` has, and the canaries
 }
 
 var shared struct {
@@ -39,8 +32,6 @@ var shared struct {
 	h    *hostile
 	err  error
 }
-
-const flagText = "the flag\n"
 
 // onHostile returns the shared node for t; at t's end the canaries must be as
 // they were.
@@ -84,14 +75,6 @@ func startHostile() *hostile {
 	h := &hostile{Node: newNode(late{new(bool)}, dir)}
 	h.Start()
 	h.c = h.Client("default")
-	h.flag = filepath.Join(dir, "flag")
-	// Every uid may write it: nothing but the isolation stands before it.
-	if err := os.WriteFile(h.flag, []byte(flagText), 0o666); err != nil {
-		panic(err)
-	}
-	os.Chmod(dir, 0o777)
-	os.Chmod(h.flag, 0o666)
-	h.before, _ = os.Stat(h.flag)
 	if _, err := h.c.CreateRealm(context.Background(), api.Realm{Name: "other"}); err != nil {
 		panic(err)
 	}
@@ -100,11 +83,7 @@ func startHostile() *hostile {
 	h.UploadTo("other", "testproc")
 	h.Upload("probe")
 	h.UploadTo("other", "probe")
-	for _, c := range []*admin.Client{h.c, h.other} {
-		id := h.Running(c, sleeper(h.sleeper))
-		h.victims = append(h.victims, h.info(c, id))
-	}
-	if h.suite, err = attack.New(context.Background(), h.c, attack.Options{}); err != nil {
+	if h.suite, err = attack.New(context.Background(), h.c, attack.Options{Slack: scaled(time.Second, time.Millisecond)}); err != nil {
 		panic(err)
 	}
 	return h
@@ -159,20 +138,8 @@ func (n *Node) info(c *admin.Client, id api.ProcID) api.ProcInfo {
 // intact fails t where a canary is not what it was.
 func (h *hostile) intact(t *testing.T) {
 	t.Helper()
-	b, err := os.ReadFile(h.flag)
-	now, _ := os.Stat(h.flag)
-	if err != nil || string(b) != flagText || !now.ModTime().Equal(h.before.ModTime()) || now.Mode() != h.before.Mode() ||
-		changed(now) != changed(h.before) {
-		t.Errorf("the flag on the host was touched: %q %v %v", b, err, now)
-	}
 	for _, f := range h.suite.Intact(context.Background()) {
 		t.Error(f)
-	}
-	for i, c := range []*admin.Client{h.c, h.other} {
-		was, is := h.victims[i], h.info(c, h.victims[i].ID)
-		if is.State != api.Running || is.Stamps != was.Stamps {
-			t.Errorf("victim %s in realm %s is %v, was %v", was.ID, was.Realm, is.State, was.State)
-		}
 	}
 	select {
 	case <-h.done:
@@ -181,24 +148,12 @@ func (h *hostile) intact(t *testing.T) {
 	}
 }
 
-// changed is the inode's change time: a read of ours does not move it.
-func changed(i os.FileInfo) syscall.Timespec { return i.Sys().(*syscall.Stat_t).Ctim }
-
 // attempt is one line of the probe.
 type attempt = attack.Attempt
 
-const (
-	eperm  = -int64(syscall.EPERM)
-	enosys = -int64(syscall.ENOSYS)
-	enoent = -int64(syscall.ENOENT)
-	eacces = -int64(syscall.EACCES)
-	erofs  = -int64(syscall.EROFS)
-	enomem = -int64(syscall.ENOMEM)
-)
-
 // probe describes a run of the probe for a row.
 func probe(row string, args ...string) *api.ProcDesc {
-	return &api.ProcDesc{Program: "/bin/probe", Args: append([]string{row}, args...), Memory: 64 << 20}
+	return attack.Describe(row, args...)
 }
 
 // spawn starts a probe and returns its id.
@@ -212,27 +167,13 @@ func (h *hostile) spawn(c *admin.Client, d *api.ProcDesc) api.ProcID {
 }
 
 // lines is what a probe has printed by its end.
-func (h *hostile) lines(c *admin.Client, id api.ProcID) (out []attempt) {
+func (h *hostile) lines(c *admin.Client, id api.ProcID) []attempt {
 	h.t.Helper()
-	var text bytes.Buffer
-	err := c.Logs(context.Background(), api.LogQuery{Name: string(id), Follow: true, Stream: 1}, func(_ api.LogRecord, b []byte) error {
-		text.Write(b)
-		return nil
-	})
+	got, err := attack.Lines(context.Background(), c, id, true)
 	if err != nil {
-		h.t.Fatalf("output of %s: %v", id, err)
+		h.t.Fatalf("%v", err)
 	}
-	for _, line := range strings.Split(strings.TrimSpace(text.String()), "\n") {
-		var a attempt
-		if line == "" {
-			continue
-		}
-		if err := json.Unmarshal([]byte(line), &a); err != nil {
-			h.t.Fatalf("the probe printed %q: %v", line, err)
-		}
-		out = append(out, a)
-	}
-	return out
+	return got
 }
 
 // row runs a row to its end and returns its attempts. One that does not come
@@ -246,43 +187,21 @@ func (h *hostile) rowAs(c *admin.Client, d *api.ProcDesc) []attempt {
 	h.t.Helper()
 	id := h.spawn(c, d)
 	st := h.Await(c, id)
-	got := h.lines(c, id)
-	if n := len(got); !st.OK() || n < 2 || got[n-1].Try != "end" || got[n-1].R != int64(n-1) {
-		h.t.Fatalf("probe %v came to %v after %d lines, want its end; the last are %v", d.Args, st, n, got[max(0, n-3):])
+	got, err := attack.ToItsEnd(h.lines(c, id), st)
+	if err != nil {
+		h.t.Fatalf("probe %v %v", d.Args, err)
 	}
-	return got[:len(got)-1]
-}
-
-// refused fails t for every attempt that was answered by anything but EPERM or
-// ENOSYS, or by what is listed for it: the longest beginning of its name counts.
-func refused(t *testing.T, got []attempt, atLeast int, but map[string][]int64) {
-	t.Helper()
-	if len(got) < atLeast {
-		t.Errorf("only %d attempts were made, want %d", len(got), atLeast)
-	}
-	for _, a := range got {
-		want, best := []int64{eperm, enosys}, -1
-		for prefix, codes := range but {
-			if strings.HasPrefix(a.Try, prefix) && len(prefix) > best {
-				want, best = codes, len(prefix)
-			}
-		}
-		if !slices.Contains(want, a.R) {
-			t.Errorf("%s: %s: %d (%v), want one of %v", a.Row, a.Try, a.R, a.Errno(), want)
-		}
-	}
+	return got
 }
 
 // find returns the attempt of a name.
 func find(t *testing.T, got []attempt, try string) attempt {
 	t.Helper()
-	for _, a := range got {
-		if a.Try == try {
-			return a
-		}
+	a, err := attack.Find(got, try)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatalf("there is no attempt %q among %d", try, len(got))
-	return attempt{}
+	return a
 }
 
 // amd64Only skips rows that are about conventions of one architecture.

@@ -3,12 +3,11 @@ package slot
 import (
 	"bytes"
 	"encoding/binary"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"sigmaos/internal/embedtest"
 )
 
 func TestStartMessage(t *testing.T) {
@@ -80,35 +79,8 @@ func FuzzParseReport(f *testing.F) {
 // The embedded PID 1 is what its source gives, where the compilers are those
 // that made it.
 func TestEmbeddedInitIsWhatItsSourceGives(t *testing.T) {
-	const dir = "init"
-	recorded, err := os.ReadFile(filepath.Join(dir, "compilers.txt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for arch, cc := range map[string]string{"amd64": "x86_64-linux-gnu-gcc", "arm64": "aarch64-linux-gnu-gcc"} {
-		out, err := exec.Command(cc, "--version").Output()
-		if err != nil {
-			t.Skipf("no %s here", cc)
-		}
-		if version := strings.SplitN(string(out), "\n", 2)[0]; !strings.Contains(string(recorded), arch+" "+version+"\n") {
-			t.Skipf("%s is another than the recorded one: %s", cc, version)
-		}
-	}
-	tmp := t.TempDir()
-	if out, err := exec.Command("sh", filepath.Join(dir, "build.sh"), tmp).CombinedOutput(); err != nil {
-		t.Fatalf("build.sh: %v\n%s", err, out)
-	}
-	for _, name := range []string{"init_amd64", "init_arm64", "compilers.txt"} {
-		is, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		should, err := os.ReadFile(filepath.Join(tmp, name))
-		if err != nil || !bytes.Equal(is, should) {
-			t.Errorf("%s is not what init.c gives (%v): make generate", name, err)
-		}
-	}
 	if len(initProgram) > 16<<10 {
 		t.Errorf("PID 1 has grown to %d bytes", len(initProgram))
 	}
+	embedtest.Same(t, "init", "init")
 }

@@ -1,46 +1,14 @@
 package attack
 
 import (
-	"bytes"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
+
+	"sigmaos/internal/embedtest"
 )
 
 // The embedded probe is what its source gives, where the compilers are those that
 // made it.
-func TestEmbeddedProbeIsWhatItsSourceGives(t *testing.T) {
-	const dir = "probe"
-	recorded, err := os.ReadFile(filepath.Join(dir, "compilers.txt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for arch, cc := range map[string]string{"amd64": "x86_64-linux-gnu-gcc", "arm64": "aarch64-linux-gnu-gcc"} {
-		out, err := exec.Command(cc, "--version").Output()
-		if err != nil {
-			t.Skipf("no %s here", cc)
-		}
-		if version := strings.SplitN(string(out), "\n", 2)[0]; !strings.Contains(string(recorded), arch+" "+version+"\n") {
-			t.Skipf("%s is another than the recorded one: %s", cc, version)
-		}
-	}
-	tmp := t.TempDir()
-	if out, err := exec.Command("sh", filepath.Join(dir, "build.sh"), tmp).CombinedOutput(); err != nil {
-		t.Fatalf("build.sh: %v\n%s", err, out)
-	}
-	for _, name := range []string{"probe_amd64", "probe_arm64", "compilers.txt"} {
-		is, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		should, err := os.ReadFile(filepath.Join(tmp, name))
-		if err != nil || !bytes.Equal(is, should) {
-			t.Errorf("%s is not what its source gives (%v): make generate", name, err)
-		}
-	}
-}
+func TestEmbeddedProbeIsWhatItsSourceGives(t *testing.T) { embedtest.Same(t, "probe", "probe") }
 
 // Every row has a name of its own and is either tried or says where it is.
 func TestRowsAreTriedOrSayWhere(t *testing.T) {

@@ -56,7 +56,7 @@ func x32(c *check) {
 		numbers = append(numbers, nr)
 	}
 	for _, nr := range numbers {
-		d := describe("S19", fmt.Sprint(nr))
+		d := Describe("S19", fmt.Sprint(nr))
 		d.Memory = 4 << 20
 		c.dies(d, 31)
 	}
@@ -67,8 +67,8 @@ func x32(c *check) {
 // such entry.
 func i386(c *check) {
 	for _, nr := range []string{"20", "5", "11", "102", "4", "252", "384"} {
-		c.dies(describe("S20", "int80", nr), 31, 11)
-		c.dies(describe("S20", "sysenter", nr), 31, 11, 4)
+		c.dies(Describe("S20", "int80", nr), 31, 11)
+		c.dies(Describe("S20", "sysenter", nr), 31, 11, 4)
 	}
 }
 
@@ -146,7 +146,7 @@ func conditions(c *check) {
 // handler: refused calls raise no signal, and forbidden conventions cannot be
 // handled.
 func handler(c *check) {
-	id := c.spawn(c.s.c, describe("S40"))
+	id := c.spawn(c.s.c, Describe("S40"))
 	st := c.await(c.s.c, id, c.s.opt.Longer)
 	got := c.said(c.s.c, id)
 	if st.Signal != 31 || len(got) != 4 {

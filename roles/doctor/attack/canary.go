@@ -64,7 +64,7 @@ func (s *Suite) setOut(ctx context.Context) error {
 }
 
 func (s *Suite) victim(ctx context.Context, c *admin.Client) (v victim, err error) {
-	d := describe("frames", frame{name: "endpoint", kind: wire.TNewEndpoint}.arg(1), "stay")
+	d := Describe("frames", frame{name: "endpoint", kind: wire.TNewEndpoint}.arg(1), "stay")
 	id, err := c.Spawn(ctx, d)
 	if err != nil {
 		return v, err
@@ -72,7 +72,7 @@ func (s *Suite) victim(ctx context.Context, c *admin.Client) (v victim, err erro
 	if err := c.WaitStart(ctx, id); err != nil {
 		return v, err
 	}
-	said, err := lines(ctx, c, id, false)
+	said, err := Lines(ctx, c, id, false)
 	if err != nil {
 		return v, err
 	}
@@ -91,6 +91,9 @@ func (s *Suite) victim(ctx context.Context, c *admin.Client) (v victim, err erro
 	}
 	return v, fmt.Errorf("%s is not among the procs (%v)", id, err)
 }
+
+// Victim is the proc of the other realm.
+func (s *Suite) Victim() api.ProcID { return s.victims[1].info.ID }
 
 // Intact says what is not as it was.
 func (s *Suite) Intact(ctx context.Context) (out []string) {

@@ -157,11 +157,12 @@ func ownPorts(c *check) {
 // badChannel: whatever a proc does with its channel, only that one suffers.
 func badChannel(c *check) {
 	for _, how := range []string{"half", "slow", "pending", "garbage", "deaf"} {
-		id := c.running(c.s.c, describe("N13", how))
-		c.s.beside(c, how)
-		if how == "deaf" { // cut off, it goes on alone
-			c.s.c.Kill(c.ctx, id, 0)
-			c.await(c.s.c, id, 30*time.Second)
+		id := c.running(c.s.c, Describe("N13", how))
+		c.s.beside(c, how, api.BE)
+		if how == "deaf" { // it is cut off, and its memory with it
+			if st := c.await(c.s.c, id, c.s.opt.Longer); st.State != api.Signal && !st.OK() {
+				c.errorf("the deaf one came to %v", st)
+			}
 			continue
 		}
 		if how == "garbage" {
@@ -175,17 +176,20 @@ func badChannel(c *check) {
 }
 
 // beside holds that a proc of the other realm is served while something goes on.
-func (s *Suite) beside(c *check, what string) {
-	id := c.spawn(s.other, describe("P19"))
+func (s *Suite) beside(c *check, what string, class api.Class) {
+	d := Describe("P19")
+	d.Class = class
+	id := c.spawn(s.other, d)
 	if st := c.await(s.other, id, s.opt.Longer); !st.OK() {
-		c.errorf("beside %q a proc of another realm came to %v", what, st)
+		c.errorf("beside %q a %v proc of another realm came to %v", what, class, st)
 	}
 	c.result.Attempts++
 }
 
 // lateThread: a proc whose main thread has left is there until its last one is.
 func lateThread(c *check) {
-	id := c.running(c.s.c, describe("N16"))
+	id := c.running(c.s.c, Describe("N16"))
+	time.Sleep(100 * time.Millisecond) // it leaves after Started
 	w, err := c.s.c.Why(c.ctx, string(id))
 	if err != nil || w.Proc.State != api.Running {
 		c.errorf("with a thread left it is %v (%v)", w.Proc.State, err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -103,7 +102,7 @@ func (c *check) kill(in *admin.Client, id api.ProcID, grace, within time.Duratio
 
 // said is what a probe printed. Its attempts are counted.
 func (c *check) said(in *admin.Client, id api.ProcID) []Attempt {
-	got, err := lines(c.ctx, in, id, true)
+	got, err := Lines(c.ctx, in, id, true)
 	if err != nil {
 		c.fatalf("%v", err)
 	}
@@ -123,7 +122,7 @@ func (c *check) said(in *admin.Client, id api.ProcID) []Attempt {
 // printed waits until a probe that runs has printed an attempt.
 func (c *check) printed(in *admin.Client, id api.ProcID, try string) {
 	for end := time.Now().Add(c.s.opt.Longer); ; time.Sleep(10 * time.Millisecond) {
-		got, err := lines(c.ctx, in, id, false)
+		got, err := Lines(c.ctx, in, id, false)
 		if err == nil && slices.ContainsFunc(got, func(a Attempt) bool { return a.Try == try }) {
 			return
 		}
@@ -136,49 +135,35 @@ func (c *check) printed(in *admin.Client, id api.ProcID, try string) {
 // row runs a row of the probe to its end and returns its attempts. One that does
 // not come to its end ends the check.
 func (c *check) row(row string, args ...string) []Attempt {
-	return c.run(c.s.c, describe(row, args...))
+	return c.run(c.s.c, Describe(row, args...))
 }
 
 func (c *check) run(in *admin.Client, d *api.ProcDesc) []Attempt {
 	id := c.spawn(in, d)
 	st := c.await(in, id, c.s.opt.Longer)
-	got := c.said(in, id)
-	if n := len(got); !st.OK() || n < 2 || got[n-1].Try != "end" || got[n-1].R != int64(n-1) {
-		c.fatalf("probe %v came to %v after %d lines, not to its end; the last are %v", d.Args[:1], st, n, got[max(0, n-3):])
+	got, err := ToItsEnd(c.said(in, id), st)
+	if err != nil {
+		c.fatalf("probe %v %v", d.Args[:1], err)
 	}
-	return got[:len(got)-1]
+	return got
 }
 
-// answers lists what may come back, by the beginning of an attempt's name: the
-// longest counts. What is not listed must be refused by EPERM or ENOSYS.
+// answers are those of [Refused].
 type answers map[string][]int64
 
 func (c *check) refused(got []Attempt, atLeast int, but answers) {
-	if len(got) < atLeast {
-		c.errorf("only %d attempts were made, want %d", len(got), atLeast)
-	}
-	for _, a := range got {
-		want, best := []int64{eperm, enosys}, -1
-		for prefix, codes := range but {
-			if strings.HasPrefix(a.Try, prefix) && len(prefix) > best {
-				want, best = codes, len(prefix)
-			}
-		}
-		if !slices.Contains(want, a.R) {
-			c.errorf("%s: %d (%v), want one of %v", a.Try, a.R, a.Errno(), want)
-		}
+	for _, f := range Refused(got, atLeast, but) {
+		c.errorf("%s", f)
 	}
 }
 
 // find returns the attempt of a name.
 func (c *check) find(got []Attempt, try string) Attempt {
-	for _, a := range got {
-		if a.Try == try {
-			return a
-		}
+	a, err := Find(got, try)
+	if err != nil {
+		c.fatalf("%v", err)
 	}
-	c.fatalf("there is no attempt %q among %d", try, len(got))
-	return Attempt{}
+	return a
 }
 
 // dies runs a probe that must end by one of the signals without a word.

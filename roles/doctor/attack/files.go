@@ -175,7 +175,7 @@ func ownLayout(c *check) {
 // ownPages: one program in two realms is two files, so that the page cache tells
 // neither what the other ran; S33 closes the calls that would look.
 func ownPages(c *check) {
-	mine, theirs := c.row("P21"), c.run(c.s.other, describe("P21"))
+	mine, theirs := c.row("P21"), c.run(c.s.other, Describe("P21"))
 	a, b := c.find(mine, "inode").R, c.find(theirs, "inode").R
 	if a == b || a == 0 || c.find(mine, "stat").R != 0 {
 		c.errorf("inode %d in one realm, %d in the other", a, b)

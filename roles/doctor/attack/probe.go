@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 
 	"sigmaos/api"
@@ -40,13 +42,13 @@ func (a Attempt) payload() []byte {
 	return b
 }
 
-// describe is a run of the probe for a row.
-func describe(row string, args ...string) *api.ProcDesc {
+// Describe is a run of the probe for a row.
+func Describe(row string, args ...string) *api.ProcDesc {
 	return &api.ProcDesc{Program: path, Args: append([]string{row}, args...), Memory: 64 << 20}
 }
 
-// lines is what a probe has printed, to its end where follow says so.
-func lines(ctx context.Context, c *admin.Client, id api.ProcID, follow bool) (out []Attempt, err error) {
+// Lines is what a probe has printed, to its end where follow says so.
+func Lines(ctx context.Context, c *admin.Client, id api.ProcID, follow bool) (out []Attempt, err error) {
 	var text bytes.Buffer
 	err = c.Logs(ctx, api.LogQuery{Name: string(id), Follow: follow, Stream: 1}, func(_ api.LogRecord, b []byte) error {
 		text.Write(b)
@@ -63,4 +65,43 @@ func lines(ctx context.Context, c *admin.Client, id api.ProcID, follow bool) (ou
 		out = append(out, a)
 	}
 	return out, nil
+}
+
+// ToItsEnd is what a probe printed before it said that it came to its end, or the
+// error that it did not.
+func ToItsEnd(got []Attempt, st api.Status) ([]Attempt, error) {
+	if n := len(got); !st.OK() || n < 2 || got[n-1].Try != "end" || got[n-1].R != int64(n-1) {
+		return nil, fmt.Errorf("came to %v after %d lines, not to its end; the last are %v", st, n, got[max(0, n-3):])
+	}
+	return got[:len(got)-1], nil
+}
+
+// Refused says which attempts had another answer than they must. but lists what may
+// come back, by the beginning of an attempt's name: the longest counts. What is not
+// listed must be refused by EPERM or ENOSYS.
+func Refused(got []Attempt, atLeast int, but map[string][]int64) (findings []string) {
+	if len(got) < atLeast {
+		findings = append(findings, fmt.Sprintf("only %d attempts were made, want %d", len(got), atLeast))
+	}
+	for _, a := range got {
+		want, best := []int64{eperm, enosys}, -1
+		for prefix, codes := range but {
+			if strings.HasPrefix(a.Try, prefix) && len(prefix) > best {
+				want, best = codes, len(prefix)
+			}
+		}
+		if !slices.Contains(want, a.R) {
+			findings = append(findings, fmt.Sprintf("%s: %d (%v), want one of %v", a.Try, a.R, a.Errno(), want))
+		}
+	}
+	return findings
+}
+
+// Find returns the attempt of a name.
+func Find(got []Attempt, try string) (Attempt, error) {
+	i := slices.IndexFunc(got, func(a Attempt) bool { return a.Try == try })
+	if i < 0 {
+		return Attempt{}, fmt.Errorf("there is no attempt %q among %d", try, len(got))
+	}
+	return got[i], nil
 }

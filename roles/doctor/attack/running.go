@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"time"
@@ -29,8 +30,8 @@ var runRows = []row{
 
 // killed: Kill ends what ignores everything, within a second of its grace.
 func killed(c *check, row string) {
-	id := c.running(c.s.c, describe(row))
-	c.kill(c.s.c, id, 50*time.Millisecond, 1050*time.Millisecond+slack)
+	id := c.running(c.s.c, Describe(row))
+	c.kill(c.s.c, id, 50*time.Millisecond, 1050*time.Millisecond+c.s.opt.Slack)
 	for _, a := range c.said(c.s.c, id) {
 		if (a.Try == "fork" || a.Try == "setsid") && a.R != eperm && a.R != enosys || a.Try == "went on" {
 			c.errorf("%s: %d (%v)", a.Try, a.R, a.Errno())
@@ -38,9 +39,6 @@ func killed(c *check, row string) {
 	}
 	c.result.Attempts++
 }
-
-// slack is for a machine that does other things, too.
-const slack = 2 * time.Second
 
 // slotForgets looks, stains, looks again: nothing is different.
 func slotForgets(c *check) {
@@ -63,7 +61,7 @@ func slotForgets(c *check) {
 }
 
 func threads(c *check) {
-	d := describe("R1")
+	d := Describe("R1")
 	d.Threads = 20
 	got := c.run(c.s.c, d)
 	if n, r := c.find(got, "threads").R, c.find(got, "then").R; n != 19 || r != -11 {
@@ -74,7 +72,7 @@ func threads(c *check) {
 // memory: each kind counts against the proc alone, and ends it alone.
 func memory(c *check) {
 	for _, kind := range []string{"anon", "huge", "tables", "stack", "pipes"} {
-		d := describe("R2", kind)
+		d := Describe("R2", kind)
 		d.Memory, d.FDs = 24<<20, 4096
 		id := c.spawn(c.s.c, d)
 		st := c.await(c.s.c, id, c.s.opt.Longer)
@@ -99,7 +97,7 @@ func memory(c *check) {
 }
 
 func descriptors(c *check) {
-	d := describe("R4")
+	d := Describe("R4")
 	d.FDs = 64
 	const emfile, ebadf = -24, -9
 	c.refused(c.run(c.s.c, d), 5, answers{"highest": {63}, "then": {ebadf}, "opened": {emfile}, "pipe": {emfile}, "epoll": {emfile}})
@@ -107,18 +105,36 @@ func descriptors(c *check) {
 
 // storm: it is counted as the proc's own time, and another realm is served.
 func storm(c *check, row string) {
-	d := describe(row)
+	d := Describe(row)
 	d.Threads = 120
 	id := c.running(c.s.c, d)
-	for range 3 {
-		c.s.beside(c, row)
+	for _, class := range []api.Class{api.LC, api.BE, api.BE} {
+		c.s.beside(c, row, class)
 	}
-	var t api.Top
-	if err := c.s.c.Call(c.ctx, api.MTop, nil, &t); err != nil {
-		c.errorf("%v", err)
+	for end := time.Now().Add(c.s.opt.Longer); ; time.Sleep(50 * time.Millisecond) {
+		used, err := c.s.used(c.ctx, id)
+		if used > 300*time.Millisecond {
+			break
+		}
+		if err != nil || time.Now().After(end) {
+			c.errorf("its CPU time is %v (%v)", used, err)
+			break
+		}
 	}
 	c.kill(c.s.c, id, 0, 5*time.Second)
 	if w, err := c.s.c.Why(c.ctx, string(id)); err != nil || w.Proc.CPU == 0 {
-		c.errorf("its CPU time is %v (%v)", w.Proc.CPU, err)
+		c.errorf("its CPU time is %v (%v) at its end", w.Proc.CPU, err)
 	}
+}
+
+// used is the CPU time of a proc that runs.
+func (s *Suite) used(ctx context.Context, id api.ProcID) (time.Duration, error) {
+	var t api.Top
+	err := s.c.Call(ctx, api.MTop, nil, &t)
+	for _, p := range t.Procs {
+		if p.ID == id {
+			return time.Duration(p.CPU), nil
+		}
+	}
+	return 0, err
 }
