@@ -1,10 +1,15 @@
 package test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -261,12 +266,77 @@ func (w *world) sample(where map[api.ProcID]string) {
 				w.violated("%s has promised more than it has: %+v", m.name(), top)
 			}
 			for _, p := range top.Procs {
-				if at, ok := where[p.ID]; ok && at != m.name() {
+				at, ok := where[p.ID]
+				if ok && at != m.name() {
 					w.violated("%s runs on %s and on %s", p.ID, at, m.name())
 				}
 				where[p.ID] = m.name()
+				if home, _, _ := p.ID.Home(); !ok && w.numbers[home] != m.name() {
+					w.mu.Lock()
+					w.away[p.Class]++
+					w.mu.Unlock()
+				}
 			}
 		}
 		c.Close()
+		if err := m.balanced(); errors.Is(err, errUnbalanced) {
+			w.violated("%s: %v", m.name(), err)
+		}
 	}
+}
+
+var errUnbalanced = errors.New("not every proc is waiting, running or ended")
+
+// balanced compares the node's own counts of procs, since its start: those that it
+// took are those that wait, run or have ended.
+func (m *machine) balanced() error {
+	c, err := m.connect("-")
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	info, err := c.Info(ctx)
+	if err != nil {
+		return err
+	}
+	var text []byte
+	err = m.in.Do(func() error { // where its loopback is
+		conn, err := net.DialTimeout("tcp", info.Metrics, 5*time.Second)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(5 * time.Second))
+		if _, err := io.WriteString(conn, "GET /metrics HTTP/1.0\r\n\r\n"); err != nil {
+			return err
+		}
+		text, err = io.ReadAll(conn)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var spawned, others float64
+	seen := 0
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		n, _ := strconv.ParseFloat(value, 64)
+		switch name, _, _ = strings.Cut(name, "{"); name {
+		case "sigma_procs_spawned_total":
+			spawned += n
+			seen++
+		case "sigma_procs_ended_total", "sigma_procs_queued", "sigma_procs_running":
+			others += n
+			seen++
+		}
+	}
+	if seen < 4 {
+		return fmt.Errorf("the node's counts are not in %q", text)
+	}
+	if spawned != others {
+		return fmt.Errorf("%w: %v of %v", errUnbalanced, others, spawned)
+	}
+	return nil
 }

@@ -23,7 +23,11 @@ import (
 // clients saw of the names is linearizable.
 //
 //	make test-faults SEED=7     the whole schedule, which -seed replays
-var seed = flag.Uint64("seed", 1, "of the fault schedule")
+//	make test-faults ROUNDS=9   for longer: every kind of fault is in each round
+var (
+	seed   = flag.Uint64("seed", 1, "of the fault schedule")
+	rounds = flag.Int("rounds", scaled(1, 4), "of the fault schedule")
+)
 
 // world is the cluster and what is known of it.
 type world struct {
@@ -40,6 +44,11 @@ type world struct {
 	fired    map[string]int
 	work     map[string]int // successes, by kind of work and machine
 	failures map[string]int
+	spawned  int               // procs
+	outcomes map[string]int    // what came of them
+	away     map[api.Class]int // that were seen on another node than their home
+	servers  map[string]string // why the last one of a machine ended
+	numbers  map[uint16]string // of nodes, as ids have them
 }
 
 // machine is a node in a network and with a disk of its own.
@@ -90,6 +99,7 @@ func newWorldOn(t *testing.T, seed uint64, count int, disk func(i int, s *lab.Sp
 	w := &world{
 		t: t, net: lab.NewSwitch(seed), stop: make(chan struct{}), rng: rand.New(rand.NewPCG(seed, 0)),
 		fired: make(map[string]int), work: make(map[string]int), failures: make(map[string]int),
+		outcomes: make(map[string]int), away: make(map[api.Class]int), numbers: make(map[uint16]string), servers: make(map[string]string),
 	}
 	t.Cleanup(w.net.Close)
 	t.Cleanup(w.end)
@@ -137,6 +147,11 @@ func newWorldOn(t *testing.T, seed uint64, count int, disk func(i int, s *lab.Sp
 	}
 	for _, m := range w.list {
 		m.awaitMembers(count)
+		info, err := m.Client("default").Info(minute(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.numbers[info.Number] = m.name()
 	}
 	(&peers{t: t}).voters(w.list[0].Node, 1, 2, 3)
 	return w
@@ -194,8 +209,7 @@ func TestFAULTS_Schedule(t *testing.T) {
 	if !w.sleep(scaled(2*time.Second, 10*time.Second)) {
 		return
 	}
-	rounds := scaled(1, 4)
-	for range rounds {
+	for range *rounds {
 		deck := append([]fault(nil), faults...)
 		w.rng.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
 		for len(deck) > 0 {
@@ -219,12 +233,9 @@ func TestFAULTS_Schedule(t *testing.T) {
 	}
 	w.settled()
 	h.check(t)
-	for _, f := range faults {
-		if w.fired[f.name] == 0 {
-			t.Errorf("the run does not count: no %q in it", f.name)
-		}
-	}
-	t.Logf("faults %v\nwork %v\nfailures %v", w.fired, w.work, w.failures)
+	w.counts()
+	t.Logf("faults %v\nwork %v\nfailures %v\nprocs %d, %v; seen on another node than their home: %d LC, %d BE",
+		w.fired, w.work, w.failures, w.spawned, w.outcomes, w.away[api.LC], w.away[api.BE])
 	for _, v := range w.found {
 		t.Error(v)
 	}
@@ -251,12 +262,40 @@ func (w *world) progress(within time.Duration) {
 				}
 			}
 		}
-		return len(stuck) == 0, fmt.Sprintf("no progress: %v; failures %v; found %v", stuck, w.failures, w.found)
+		return len(stuck) == 0, fmt.Sprintf("no progress: %v; failures %v; servers ended %v; found %v", stuck, w.failures, w.servers, w.found)
 	})
 }
 
-// settled waits until nothing runs and nothing is reserved any more.
+// counts fails a run in which something did not happen that it is about, or not
+// every proc came to one end.
+func (w *world) counts() {
+	for _, f := range faults {
+		if w.fired[f.name] == 0 {
+			w.t.Errorf("the run does not count: no %q in it", f.name)
+		}
+	}
+	for _, c := range []api.Class{api.BE, api.LC} {
+		if w.away[c] == 0 {
+			w.t.Errorf("the run does not count: no %v proc ran on another node than its home", c)
+		}
+	}
+	ends := 0
+	for _, n := range w.outcomes {
+		ends += n
+	}
+	if ends != w.spawned {
+		w.t.Errorf("%d procs were spawned and %d have come to an end: %v", w.spawned, ends, w.outcomes)
+	}
+}
+
+// settled waits until nothing runs and nothing is reserved any more, and of what
+// procs had, no endpoint and no name is left.
 func (w *world) settled() {
+	names := w.list[0].Client("default").Names()
+	eventually(w.t, time.Minute, "the names of servers are gone", func() (bool, string) {
+		list, err := names.ReadDir(minute(w.t), "/svc", "", 0)
+		return err == nil && len(list) == 0, fmt.Sprintf("%v, %v", list, err)
+	})
 	for _, m := range w.list {
 		eventually(w.t, 20*time.Second, m.name()+" is empty", func() (bool, string) {
 			c, err := m.connect("default")
@@ -265,9 +304,15 @@ func (w *world) settled() {
 			}
 			defer c.Close()
 			var top api.Top
-			err = c.Call(minute(w.t), api.MTop, nil, &top)
-			return err == nil && top.Running == 0 && top.Queued == 0 && top.Reserved == 0 && top.MemLC == 0 && top.MemBE == 0,
-				fmt.Sprintf("%+v, %v", top, err)
+			var eps []api.EndpointInfo
+			if err = c.Call(minute(w.t), api.MTop, nil, &top); err == nil {
+				err = c.Call(minute(w.t), api.MEndpoints, nil, &eps)
+			}
+			if err == nil {
+				err = m.balanced()
+			}
+			return err == nil && len(eps) == 0 && top.Running == 0 && top.Queued == 0 && top.Reserved == 0 && top.MemLC == 0 && top.MemBE == 0,
+				fmt.Sprintf("%+v, endpoints %v, %v", top, eps, err)
 		})
 	}
 }

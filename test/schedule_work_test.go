@@ -101,6 +101,7 @@ func (w *world) starts(m *machine) {
 				id, err := c.Spawn(ctx, d)
 				var st api.Status
 				if err == nil {
+					defer w.spawnedOne(&st, &err)
 					c.WaitStart(ctx, id) // must end; what it says, WaitExit says too
 					if st, err = c.WaitExit(ctx, id); err == nil && !st.OK() {
 						err = api.E(api.Kind(st.State), "run", string(id), "%s", st.Message)
@@ -122,6 +123,19 @@ func (w *world) starts(m *machine) {
 	})
 }
 
+// spawnedOne counts a proc whose Spawn was taken and what was told of its end.
+func (w *world) spawnedOne(st *api.Status, err *error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.spawned++
+	switch {
+	case st.State != "":
+		w.outcomes[string(st.State)]++
+	case *err != nil:
+		w.outcomes["errored"]++
+	}
+}
+
 // serves keeps an echo server with a name on the machine.
 func (w *world) serves(m *machine) {
 	w.connected(m, func(c *admin.Client) {
@@ -136,17 +150,27 @@ func (w *world) serves(m *machine) {
 		}()
 		id, err := c.Spawn(ctx, &api.ProcDesc{Program: "/bin/echo", Args: []string{"serve", "/svc/" + m.name()}, Class: api.LC, MCPU: 50, Memory: 32 << 20})
 		if err != nil {
+			w.gone(m, api.Status{}, err)
 			w.sleep(200 * time.Millisecond)
 			return
 		}
-		c.WaitExit(ctx, id)
-		if ctx.Err() != nil {
+		st, err := c.WaitExit(ctx, id)
+		if ctx.Err() == nil { // it is to stay
+			w.gone(m, st, err)
+		} else {
 			kctx, kcancel := context.WithTimeout(context.Background(), 20*time.Second)
 			defer kcancel()
 			c.Kill(kctx, id, 0)
 			c.WaitExit(kctx, id)
 		}
 	})
+}
+
+// gone notes why a machine's server is no more.
+func (w *world) gone(m *machine, st api.Status, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.servers[m.name()] = fmt.Sprintf("%v, %v", st, err)
 }
 
 // dials reaches the servers of the other machines by their names.
