@@ -5,8 +5,8 @@
 # make fuzz     a minute for each decoder of what procs and networks send
 # make test-probes  hostile procs: a row per probe, then again with each layer off
 # make test-faults SEED=n  the fault schedule on a cluster of four machines
-# make test-race  the same under the race detector, one package after the other
-# make  on Debian 12's own kernel in qemu: cgroup v2 alone, AppArmor (under 15 minutes)
+# make test-mutants  plants a defect after the other and has its test find it
+# make test-race  the same under the race detector, the nodes that tests start, too
 # make test-vm  on Debian 12's own kernel in qemu: cgroup v2 alone, AppArmor (under 15 minutes)
 # make vuln     govulncheck over everything (needs its database's server)
 # make lint     staticcheck over everything (downloads it once)
@@ -23,7 +23,7 @@ GOVULNCHECK ?= v1.9.0
 
 export CGO_ENABLED = 0
 
-.PHONY: all build procs store run test test-long fuzz test-probes test-faults test-race test-vm vet lint vuln generate clean
+.PHONY: all build procs store run test test-long fuzz test-probes test-faults test-mutants test-race test-vm vet lint vuln generate clean
 all: build
 
 build: procs store
@@ -82,18 +82,31 @@ test-probes: build
 	SIGMA_LAYERS=1 $(GO) test -count 1 -timeout 30m -v -run 'TestPROBES_Rule10' ./test
 	$(GO) test -count 1 -timeout 30m -run 'TestPROBES' ./test
 
-# The whole fault schedule; SEED decides what happens when.
+# The whole fault schedule; SEED decides what happens when. Every kind of fault is in
+# each round of three to four minutes.
 SEED ?= 1
+ROUNDS ?= 4
 test-faults: build
-	SIGMA_LONG=1 $(GO) test -count 1 -timeout 2h -v -run 'TestFAULTS_Schedule$$' ./test -seed $(SEED)
+	SIGMA_LONG=1 $(GO) test -count 1 -timeout 2h -v -run 'TestFAULTS_Schedule$$' ./test -seed $(SEED) -rounds $(ROUNDS)
+
+# MUTANTS is an expression for their names.
+MUTANTS ?= .
+test-mutants: build
+	SIGMA_MUTANTS='$(MUTANTS)' $(GO) test -count 1 -timeout 2h -v ./test/mutants
 
 # Outside go.mod: no dependency of ours.
 lint: vet
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK) ./...
 
-# One package at a time: the race detector takes ten times the memory and time.
+# One package at a time: the race detector takes ten times the memory and time. The
+# nodes that tests start are built with it, too; a find fails the test whose node
+# said it. Procs are not: they run in a jail without a C library. RACE is what to run.
+RACE ?= ./...
 test-race: build
-	CGO_ENABLED=1 $(GO) test -race -p 1 -timeout 60m ./...
+	@mkdir -p bin/race
+	CGO_ENABLED=1 $(GO) build -race -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/race/sigmad .
+	@ln -sf sigmad bin/race/sigmactl; ln -sfn ../procs bin/race/procs; ln -sf ../versitygw bin/race/versitygw
+	CGO_ENABLED=1 SIGMA_BIN=$(CURDIR)/bin/race $(GO) test -race -exec 'env CGO_ENABLED=0' -p 1 -timeout 60m $(RACE)
 
 # Known defects of what we build on, as far as the database can be reached.
 vuln:

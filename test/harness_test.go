@@ -253,6 +253,7 @@ func (n *Node) Stop() {
 		<-n.done
 	}
 	n.cmd = nil
+	n.raced("sigmad", n.err.String())
 }
 
 // Kill ends sigmad as kill -9 does.
@@ -260,6 +261,16 @@ func (n *Node) Kill() {
 	n.cmd.Process.Kill()
 	<-n.done
 	n.cmd = nil
+	n.raced("sigmad", n.err.String())
+}
+
+// raced fails the test where a program that was built with the race detector
+// (make test-race) found something.
+func (n *Node) raced(what, said string) {
+	n.t.Helper()
+	if _, race, found := strings.Cut(said, "WARNING: DATA RACE"); found {
+		n.t.Errorf("a data race in %s:%s", what, race)
+	}
 }
 
 func (n *Node) socket() string { return filepath.Join(n.Dir, "run", "sock") }
@@ -331,6 +342,7 @@ func (n *Node) Shell(name string, args ...string) (stdout, stderr string, code i
 	if err != nil && cmd.ProcessState == nil {
 		n.t.Fatalf("%s: %v", name, err)
 	}
+	n.raced(name, errb.String())
 	return out.String(), errb.String(), cmd.ProcessState.ExitCode()
 }
 

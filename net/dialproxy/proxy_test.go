@@ -255,6 +255,9 @@ func TestPROBES_N11_ReplayAndForgeryAreRefused(t *testing.T) {
 	if st := send(good); st != accepted {
 		t.Fatalf("a good set-up: status %d", st)
 	}
+	if st := send(good); st == accepted {
+		t.Error("sent again at once: accepted")
+	}
 	late := encode(nil)
 	for range window + 1 {
 		k.counter.Add(1)
