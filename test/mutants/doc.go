@@ -15,6 +15,7 @@ type Mutant struct {
 	New  string
 	Test string // fails with it
 	In   string // the test's package, below the root
+	Flag string // for the test; "" is none
 	// Nodes says that the test starts nodes, which must have the defect.
 	Nodes bool
 }

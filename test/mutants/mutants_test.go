@@ -138,8 +138,11 @@ func try(t *testing.T, m Mutant, flags []string) (string, error) {
 		}
 		env = append(env, "SIGMA_BIN="+dir)
 	}
-	args := append([]string{"test"}, flags...)
-	return command(env, append(args, "-count", "1", "-timeout", "4m", "-run", fmt.Sprintf("^%s$", m.Test), "./"+m.In)...)
+	args := append(append([]string{"test"}, flags...), "-count", "1", "-timeout", "4m", "-run", fmt.Sprintf("^%s$", m.Test), "./"+m.In)
+	if m.Flag != "" {
+		args = append(args, m.Flag)
+	}
+	return command(env, args...)
 }
 
 // command runs go at the module's root.
