@@ -131,11 +131,19 @@ func (f *file) sizeLocked(size int64) error {
 }
 
 func (f *file) Walk(_ context.Context, name string) (tree.File, error) {
+	f.fs.mu.RLock()
+	defer f.fs.mu.RUnlock()
+	e, err := f.walkLocked(name)
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func (f *file) walkLocked(name string) (*file, error) {
 	if err := tree.CheckName("walk", name); err != nil {
 		return nil, err
 	}
-	f.fs.mu.RLock()
-	defer f.fs.mu.RUnlock()
 	if err := f.dirLocked("walk", tree.MaySearch); err != nil {
 		return nil, err
 	}

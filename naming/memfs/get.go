@@ -12,6 +12,21 @@ import (
 func (f *file) Get(_ context.Context, max int) (tree.Attr, []byte, error) {
 	f.fs.mu.RLock()
 	defer f.fs.mu.RUnlock()
+	return f.getLocked(max)
+}
+
+// GetEntry is Get of an entry, at the moment in which it has the name.
+func (f *file) GetEntry(_ context.Context, name string, max int) (tree.Attr, []byte, error) {
+	f.fs.mu.RLock()
+	defer f.fs.mu.RUnlock()
+	e, err := f.walkLocked(name)
+	if err != nil {
+		return tree.Attr{}, nil, err
+	}
+	return e.getLocked(max)
+}
+
+func (f *file) getLocked(max int) (tree.Attr, []byte, error) {
 	if err := f.hereLocked("get"); err != nil {
 		return tree.Attr{}, nil, err
 	}

@@ -207,7 +207,17 @@ func (f *file) Rename(ctx context.Context, name string, to tree.File, newName st
 	if !ok || dest.term != f.term {
 		return r.err(api.Invalid, name, "the other directory is on another server; copy it and remove it here")
 	}
-	return f.term.do(ctx, &change{req: r, fn: func(s *stage) error { return s.rename(r, f.id, name, dest.id, newName) }})
+	return f.term.do(ctx, &change{
+		req: r,
+		fn:  func(s *stage) error { return s.rename(r, f.id, name, dest.id, newName) },
+		weigh: func(s *stage) (int, int) {
+			size := 512
+			if in := s.child(f.id, name); in != nil {
+				size += len(in.Data) + len(in.Target)
+			}
+			return opKeys, size
+		},
+	})
 }
 
 // SetAttr implements tree.File.
@@ -263,26 +273,54 @@ func (s *stage) attr(in *inode) tree.Attr {
 // Get implements tree.Getter. The bytes are the tree's own.
 func (f *file) Get(ctx context.Context, max int) (a tree.Attr, data []byte, err error) {
 	r := f.req("get")
-	err = f.term.read(ctx, func(st *state) error {
-		n, err := f.node(r, st)
-		if err != nil {
-			return err
-		}
-		if err := mayBeOpened(r, &n.inode); err != nil {
-			return err
-		}
-		if err := r.allow(&n.inode, "", tree.MayRead); err != nil {
-			return err
-		}
-		if a = n.attr(); len(n.Data) <= max {
-			data = n.Data
-		}
-		return nil
+	err = f.term.read(ctx, func(st *state) (err error) {
+		a, data, err = f.content(r, st, max)
+		return err
 	})
 	if err != nil {
 		return tree.Attr{}, nil, err // what was read may be old
 	}
 	return a, data, nil
+}
+
+// GetEntry implements tree.EntryGetter.
+func (f *file) GetEntry(ctx context.Context, name string, max int) (a tree.Attr, data []byte, err error) {
+	r := f.req("get")
+	if err := r.checkName(name); err != nil {
+		return a, nil, err
+	}
+	at := f.at("", f.id)
+	at.path = f.path
+	err = f.term.read(ctx, func(st *state) (err error) {
+		if err := at.step(r, st, name); err != nil {
+			return err
+		}
+		r.path = at.path
+		a, data, err = at.content(r, st, max)
+		return err
+	})
+	if err != nil {
+		return tree.Attr{}, nil, err
+	}
+	return a, data, nil
+}
+
+// content is a small file, whole.
+func (f *file) content(r *req, st *state, max int) (a tree.Attr, data []byte, err error) {
+	n, err := f.node(r, st)
+	if err != nil {
+		return a, nil, err
+	}
+	if err := mayBeOpened(r, &n.inode); err != nil {
+		return a, nil, err
+	}
+	if err := r.allow(&n.inode, "", tree.MayRead); err != nil {
+		return a, nil, err
+	}
+	if len(n.Data) <= max {
+		data = n.Data
+	}
+	return n.attr(), data, nil
 }
 
 // Space implements tree.Spacer: what is left of the realm's quota.

@@ -12,13 +12,14 @@ import (
 type realmFS struct{ term *term }
 
 var (
-	_ tree.FS     = (*realmFS)(nil)
-	_ tree.File   = (*file)(nil)
-	_ tree.Getter = (*file)(nil)
-	_ tree.Lister = (*file)(nil)
-	_ tree.Spacer = (*file)(nil)
-	_ tree.Handle = (*handle)(nil)
-	_ tree.Attrs  = (*handle)(nil)
+	_ tree.FS          = (*realmFS)(nil)
+	_ tree.File        = (*file)(nil)
+	_ tree.Getter      = (*file)(nil)
+	_ tree.EntryGetter = (*file)(nil)
+	_ tree.Lister      = (*file)(nil)
+	_ tree.Spacer      = (*file)(nil)
+	_ tree.Handle      = (*handle)(nil)
+	_ tree.Attrs       = (*handle)(nil)
 )
 
 // admit refuses callers of other realms, for whom this one does not exist.

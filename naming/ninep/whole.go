@@ -11,7 +11,7 @@ func (m *sget) fids() uses      { return share(m.Fid) }
 func (m *sget) answerSize() int { return readHead + int(min(m.Max, maxSigma)) }
 
 func (m *sget) run(r *request) (message, error) {
-	at, err := r.find(r.fid[0], m.Names)
+	at, err := m.find(r)
 	if err != nil {
 		return nil, err
 	}
@@ -19,19 +19,58 @@ func (m *sget) run(r *request) (message, error) {
 	if at.Stop != stopDone {
 		return &rsget{walked: at.walked}, nil
 	}
-	most := int(min(m.Max, uint32(r.s.msize)))
-	a, data, err := r.get(at.file, most)
-	if err != nil {
-		if at.atLink(r, len(m.Names), err) {
-			return &rsget{walked: at.walked}, nil
-		}
+	n := len(m.Names)
+	a, data, err := m.get(r, &at)
+	switch {
+	case err == nil:
+		return m.answer(r, walked{Names: uint16(n), Attr: a}, data), nil
+	case n == 0 && at.atLink(r, 0, err):
+		return &rsget{walked: at.walked}, nil
+	case n == 0:
 		return nil, err
 	}
-	out := &rsget{walked: at.done(a), Data: data}
-	if a.Size > int64(most) || size(&out.walked)+headerSize+4+len(data) > r.s.msize {
+	if _, err := at.linkOr(r, n, err, true); err != nil {
+		return nil, err
+	}
+	return &rsget{walked: at.walked}, nil
+}
+
+// find is the directory in which to get the last of the names; without names, the
+// file itself.
+func (m *sget) find(r *request) (found, error) {
+	if len(m.Names) == 0 {
+		return r.find(r.fid[0], nil)
+	}
+	return r.findParent("get", r.fid[0], m.Names)
+}
+
+// get reads the file: in one step with finding its name, where the directory can.
+func (m *sget) get(r *request, at *found) (tree.Attr, []byte, error) {
+	if at.last == "" {
+		return r.get(at.file, m.most(r))
+	}
+	if dir, ok := at.file.(tree.EntryGetter); ok {
+		return dir.GetEntry(r.ctx, at.last, m.most(r))
+	}
+	f, err := at.file.Walk(r.ctx, at.last)
+	if err != nil {
+		return tree.Attr{}, nil, err
+	}
+	defer forget(f)
+	r.walked = true
+	return r.get(f, m.most(r))
+}
+
+// most is what an answer may hold.
+func (m *sget) most(r *request) int { return int(min(m.Max, uint32(r.s.msize))) }
+
+// answer is a file's content, or that it is too large for one.
+func (m *sget) answer(r *request, w walked, data []byte) *rsget {
+	out := &rsget{walked: w, Data: data}
+	if w.Attr.Size > int64(m.most(r)) || size(&out.walked)+headerSize+4+len(data) > r.s.msize {
 		out.Stop, out.Data = stopLarge, nil
 	}
-	return out, nil
+	return out
 }
 
 // size is that of a message's fields.
@@ -106,7 +145,7 @@ func (at *found) linkOr(r *request, n int, err error, follow bool) (message, err
 		return &at.walked, nil
 	}
 	switch api.KindOf(err) {
-	case api.Invalid, api.Exists, api.NotDir:
+	case api.Invalid, api.Exists, api.NotDir, api.Loop:
 		if follow && at.lastIsLink(r, n) {
 			return &at.walked, nil
 		}

@@ -23,3 +23,9 @@ type CreateOpener interface {
 type Aborter interface {
 	Abort()
 }
+
+// EntryGetter is a directory that reads an entry whole in one step: what Walk and
+// Get would, but of one moment, also while entries are renamed.
+type EntryGetter interface {
+	GetEntry(ctx context.Context, name string, max int) (Attr, []byte, error)
+}

@@ -199,3 +199,56 @@ func (e *env) walkPut(name, data string) tree.File {
 	e.put(e.alice, name, data)
 	return e.walk(e.alice, name)
 }
+
+// What a tree.EntryGetter gives is of a moment at which the entry had the name: a
+// file that is moved away and written there is never read under its old name.
+func testGetEntry(e *env) {
+	dir, ok := e.bob.(tree.EntryGetter)
+	if !ok {
+		e.Skip("its directories are no tree.EntryGetter")
+	}
+	e.create(e.alice, "d", tree.ModeDir|0o755)
+	e.put(e.alice, "f", "0123456789")
+	want, data, err := e.walk(e.bob, "f").(tree.Getter).Get(e.ctx, 10)
+	if a, got, gerr := dir.GetEntry(e.ctx, "f", 10); err != nil || gerr != nil || a != want || string(got) != string(data) {
+		e.Errorf("GetEntry = %+v, %q, %v; Get = %+v, %q, %v", a, got, gerr, want, data, err)
+	}
+	if a, got, err := dir.GetEntry(e.ctx, "f", 9); err != nil || got != nil || a.Size != 10 {
+		e.Errorf("GetEntry of at most 9 of 10 bytes = %+v, %q, %v, want attributes alone", a, got, err)
+	}
+	_, _, err = dir.GetEntry(e.ctx, "none", 10)
+	e.is(err, "GetEntry of nothing", api.NotFound)
+	_, _, err = dir.GetEntry(e.ctx, "d", 10)
+	e.is(err, "GetEntry of a directory", api.IsDir)
+	_, _, err = dir.GetEntry(e.ctx, "", 10)
+	e.is(err, "GetEntry of no name", api.Invalid)
+	_, _, err = e.walk(e.bob, "f").(tree.EntryGetter).GetEntry(e.ctx, "x", 10)
+	e.is(err, "GetEntry in a file", api.NotDir)
+
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			_, data, err := dir.GetEntry(e.ctx, "here", 100)
+			if err != nil && api.KindOf(err) != api.NotFound || err == nil && string(data) != "here" {
+				e.Errorf("GetEntry of here = %q, %v", data, err)
+				return
+			}
+			runtime.Gosched()
+		}
+	})
+	defer wg.Wait()
+	defer close(done)
+	for range 100 {
+		e.put(e.alice, "here", "here")
+		runtime.Gosched()
+		e.ok(e.alice.Rename(e.ctx, "here", e.alice, "there"), "Rename")
+		e.put(e.alice, "there", "there")
+		runtime.Gosched()
+	}
+}

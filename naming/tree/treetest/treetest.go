@@ -102,6 +102,7 @@ func Run(t *testing.T, cfg Config, fresh func(t *testing.T) tree.FS) {
 		{"ExclusiveCreateRace", true, testExclusiveRace},
 		{"CompareAndSetRace", cfg.Versions, testCompareAndSetRace},
 		{"Get", cfg.Versions, testGet},
+		{"GetEntry", cfg.Versions && cfg.Rename, testGetEntry},
 		{"PutIsWhole", !cfg.Foreign, testPutIsWhole},
 		{"Objects", cfg.Objects, testObjects},
 		{"ObjectsSynced", cfg.Objects, testObjectsSynced},
