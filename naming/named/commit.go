@@ -9,7 +9,7 @@ import (
 
 const (
 	queueLen = 1024
-	maxBatch = maxKeys / 2 // changes in one transaction
+	maxBatch = maxKeys // changes in one transaction
 )
 
 // change is one write on its way.
@@ -143,6 +143,9 @@ func answer(batch []*change, err error) {
 
 // publish makes a committed stage visible and tells the watchers.
 func (t *term) publish(s *stage) {
+	if f := t.cfg.hooks.publish; f != nil {
+		f(t, s)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s.publish(t.now())

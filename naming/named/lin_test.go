@@ -136,7 +136,8 @@ func TestFAULTS_F9_F10_Linearizable(t *testing.T) {
 }
 
 // checkWatch: everything happened in the root, so its watch tells every version
-// there was, once, and each write that was acknowledged under its version.
+// there was, once, and each write that was acknowledged under its version. A rename
+// is two events, one behind the other.
 func (w *world) checkWatch(ev []tree.Event, at, from, end uint64) {
 	w.t.Helper()
 	if at < end || uint64(len(ev)) != at-from {
@@ -147,6 +148,9 @@ func (w *world) checkWatch(ev []tree.Event, at, from, end uint64) {
 		if e.Version != from+1+uint64(i) {
 			w.t.Errorf("event %d has version %d, want %d: %+v", i, e.Version, from+1+uint64(i), e)
 			return
+		}
+		if e.Kind == tree.Renamed && (i+1 == len(ev) || ev[i+1].Kind != tree.Created || ev[i+1].ID != e.ID) {
+			w.t.Errorf("event %d says that %s was renamed; behind it is told %+v", i, e.Name, ev[i+1:min(i+2, len(ev))])
 		}
 		by[e.Version] = e
 	}
@@ -160,8 +164,8 @@ func (w *world) checkWatch(ev []tree.Event, at, from, end uint64) {
 	}
 }
 
-// Three defects that this test is for: each must be found within a minute; most
-// are in the first round.
+// Defects that this test is for: each must be found within a minute; most are in
+// the first round.
 func TestTheCheckerFindsPlantedDefects(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -174,6 +178,8 @@ func TestTheCheckerFindsPlantedDefects(t *testing.T) {
 		{"lost write", hooks{ackEarly: true}, []string{"deaf", "kill"}, 700 * time.Millisecond},
 		// Until the end: what the old leader had begun comes behind all others.
 		{"no fence", hooks{noFence: true}, []string{"pause"}, time.Minute},
+		{"rename shows both names", hooks{publish: linkFirst}, nil, 0},
+		{"rename shows neither name", hooks{publish: unlinkFirst}, nil, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for round, began := 0, time.Now(); time.Since(began) < 55*time.Second; round++ {
@@ -189,4 +195,28 @@ func TestTheCheckerFindsPlantedDefects(t *testing.T) {
 			t.Error("not found")
 		})
 	}
+}
+
+// linkFirst shows the new names of what was renamed while the old ones are there.
+func linkFirst(t *term, s *stage) {
+	t.mu.Lock()
+	for k, id := range s.ents {
+		if dir, n := s.st.nodes[k.parent], s.st.nodes[id]; dir != nil && n != nil {
+			s.st.link(dir, k.name, n)
+		}
+	}
+	t.mu.Unlock()
+	time.Sleep(time.Millisecond)
+}
+
+// unlinkFirst takes the old names away while the new ones are not there yet.
+func unlinkFirst(t *term, s *stage) {
+	t.mu.Lock()
+	for k, id := range s.ents {
+		if dir := s.st.nodes[k.parent]; dir != nil && id == 0 {
+			s.st.unlink(dir, k.name)
+		}
+	}
+	t.mu.Unlock()
+	time.Sleep(time.Millisecond)
 }

@@ -37,9 +37,10 @@ type Config struct {
 // hooks are for tests alone: defects that the checkers must find, and a place
 // where a process may stop for as long as it likes.
 type hooks struct {
-	serveStale bool // answer from memory after the lease
-	ackEarly   bool // say that a write is done before etcd does
-	noFence    bool // write without comparing the epoch
+	serveStale bool                // answer from memory after the lease
+	ackEarly   bool                // say that a write is done before etcd does
+	noFence    bool                // write without comparing the epoch
+	publish    func(*term, *stage) // ahead of showing what was committed
 	stop       func()
 }
 

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -110,21 +111,26 @@ func (w *world) root(ctx context.Context, rng *rand.Rand) (tree.File, error) {
 	return fs.Attach(ctx, as(w.realm, "u"), "", nil)
 }
 
-// do runs one operation. sent says whether it may have had an effect.
-func do(ctx context.Context, root tree.File, in input) (out output, sent bool) {
+// do runs one operation.
+func do(ctx context.Context, root tree.File, in input) (out output) {
 	var a tree.Attr
 	var err error
 	p := tree.Put{NewFile: tree.NewFile{Mode: tree.ModeFile | 0o644}, Create: true, Data: []byte(in.value)}
 	switch in.kind {
 	case opGet:
-		var f tree.File
 		var data []byte
-		if f, err = root.Walk(ctx, in.file); err == nil {
-			if a, data, err = f.(*file).Get(ctx, 1<<20); api.KindOf(err) == api.NotFound {
-				return out, false // it went between the two steps; the name may have come back
+		a, data, err = root.(tree.EntryGetter).GetEntry(ctx, in.file, 1<<20)
+		out.value = string(data)
+	case opList:
+		var page []tree.Dirent
+		page, err = root.ReadDir(ctx, in.file+".", members)
+		for _, e := range page {
+			if strings.HasPrefix(e.Name, in.file+".") {
+				out.there[member(e.Name)] = true
 			}
-			out.value = string(data)
 		}
+	case opRename:
+		err = root.Rename(ctx, in.file, root, in.to)
 	case opAppend:
 		p.Append = true
 		a, err = root.Put(ctx, in.file, p)
@@ -145,7 +151,7 @@ func do(ctx context.Context, root tree.File, in input) (out output, sent bool) {
 	default:
 		out.unknown = true
 	}
-	return out, true
+	return out
 }
 
 // client is one that does one operation after the other. Like a connection it
@@ -178,7 +184,7 @@ func (w *world) try(ctx context.Context, root tree.File, rng *rand.Rand, in inpu
 			return reply{}
 		}
 	}
-	a.out, a.sent = do(ctx, a.root, in)
+	a.out, a.sent = do(ctx, a.root, in), true
 	return a
 }
 
@@ -199,7 +205,7 @@ func (c *client) once(in input) {
 	if c.root = a.root; a.out.unknown {
 		c.root = nil
 	}
-	if !a.sent || a.out.unknown && in.kind == opGet {
+	if !a.sent || a.out.unknown && (in.kind == opGet || in.kind == opList) {
 		return
 	}
 	c.w.record(porcupine.Operation{ClientId: c.id, Input: in, Call: call, Output: a.out, Return: time.Since(c.w.start).Nanoseconds()})
@@ -232,27 +238,12 @@ const period = 4 * time.Second
 func (c *client) work(ctx context.Context) {
 	w, rng := c.w, c.rng
 	for ctx.Err() == nil {
-		in := input{file: fmt.Sprint("f", int(time.Since(w.start)/period), "-", rng.IntN(6))}
-		switch n := rng.IntN(20); {
-		case c.reads, w.planted && n == 19: // a file that was removed hides what is written late
-			in.kind = opGet
-		case n < 10:
-			in.kind = opGet
-		case n < 13:
-			in.kind = opPut
-		case n < 15:
-			in.kind = opAppend
-		case n < 17:
-			in.kind = opCAS
-			if in.ifVer = c.seen[in.file]; in.ifVer == 0 {
-				in.kind = opGet
-			}
-		case n < 19:
-			in.kind = opCreate
-		default:
-			in.kind = opRemove
+		in := c.onFile()
+		if rng.IntN(3) == 0 {
+			in = c.onGroup()
 		}
-		if in.kind != opGet && in.kind != opRemove {
+		switch in.kind {
+		case opPut, opAppend, opCAS, opCreate:
 			in.value = strconv.FormatInt(w.values.Add(1), 36) + "."
 		}
 		c.once(in)
@@ -260,29 +251,82 @@ func (c *client) work(ctx context.Context) {
 	}
 }
 
+// onFile is an operation on one of a few files that keep their names.
+func (c *client) onFile() input {
+	in := input{file: fmt.Sprint("f", int(time.Since(c.w.start)/period), "-", c.rng.IntN(6))}
+	switch n := c.rng.IntN(20); {
+	case c.reads, c.w.planted && n == 19: // a file that was removed hides what is written late
+	case n < 10:
+	case n < 13:
+		in.kind = opPut
+	case n < 15:
+		in.kind = opAppend
+	case n < 17:
+		if in.ifVer = c.seen[in.file]; in.ifVer != 0 {
+			in.kind = opCAS
+		}
+	case n < 19:
+		in.kind = opCreate
+	default:
+		in.kind = opRemove
+	}
+	return in
+}
+
+// onGroup is an operation on files that are renamed. There are many groups, so
+// that no group's history gets long: the checker cannot take its files apart.
+func (c *client) onGroup() input {
+	group := fmt.Sprint("g", int(time.Since(c.w.start)/period), "-", c.rng.IntN(16))
+	names := c.rng.Perm(members)
+	file := func(i int) string { return group + "." + string(rune('a'+names[i])) }
+	in := input{file: file(0)}
+	switch n := c.rng.IntN(20); {
+	case n < 7:
+		in.kind, in.file = opList, group
+	case n < 11, c.reads:
+	case n < 14:
+		in.kind = opPut
+	case n < 15:
+		in.kind = opCreate
+	case n < 19:
+		in.kind, in.to = opRename, file(1)
+	default:
+		in.kind = opRemove
+	}
+	return in
+}
+
 // readAll reads every file once more, when all is healed.
 func (w *world) readAll(rng *rand.Rand) {
 	c := w.newClient(rng)
-	files := make(map[string]bool)
+	last := make(map[input]bool)
 	for _, o := range w.history {
-		files[o.Input.(input).file] = true
+		switch in := o.Input.(input); in.kind {
+		case opList:
+			last[in] = true
+		default:
+			last[input{kind: opGet, file: in.file}] = true
+			if in.to != "" {
+				last[input{kind: opGet, file: in.to}] = true
+			}
+		}
 	}
-	for f := range files {
+	for in := range last {
 		for n, end := len(w.history), time.Now().Add(10*time.Second); len(w.history) == n; {
 			if time.Now().After(end) {
 				if !w.planted {
-					w.t.Errorf("%s cannot be read although all is healed", f)
+					w.t.Errorf("%s cannot be read although all is healed", in.file)
 				}
 				return
 			}
-			c.once(input{kind: opGet, file: f})
+			c.once(in)
 		}
 	}
 }
 
 // trouble does harm to whoever leads, one harm after the other, and heals it.
 func (w *world) trouble(ctx context.Context, rng *rand.Rand, kinds []string) {
-	for i := 0; sleep(ctx, time.Duration(150+rng.IntN(350))*time.Millisecond); i++ {
+	for i := 0; len(kinds) > 0 && sleep(ctx, time.Duration(150+rng.IntN(350))*time.Millisecond); i++ {
 		name, err := w.host(names[rng.IntN(3)]).Leader(ctx, w.realm)
 		if err != nil || name == "" {
 			continue
