@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -187,6 +188,9 @@ func (n *Names) removeEach(ctx context.Context, dir string, list []Info) error {
 // Rename moves what is at from to to, over what is there, in one step. Both
 // must be of one server.
 func (n *Names) Rename(ctx context.Context, from, to string) error {
+	if done, err := n.renameInRoot(ctx, from, to); done || err != nil {
+		return err
+	}
 	fs, fn, err := n.place(ctx, "rename", from)
 	if err != nil {
 		return err
@@ -203,6 +207,30 @@ func (n *Names) Rename(ctx context.Context, from, to string) error {
 		err = api.E(api.Conflict, "rename", from, "a link came into the way meanwhile; try again")
 	}
 	return err
+}
+
+// renameInRoot is Rename in one round trip, where the server of both is the realm's
+// root. It does nothing when a link is on one of the ways.
+func (n *Names) renameInRoot(ctx context.Context, from, to string) (done bool, err error) {
+	fn, _, err := resolve.Clean(from)
+	if err != nil {
+		return false, err
+	}
+	tn, _, err := resolve.Clean(to)
+	if err != nil || !inRoot(fn) || !inRoot(tn) {
+		return false, err
+	}
+	err = n.do(ctx, from, false, func(ctx context.Context, s *server, names []string) (ninep.Walked, error) {
+		w, _, err := s.Root.Rename(ctx, names, s.Root, tn)
+		done = err == nil && !w.Link
+		return ninep.Walked{}, err
+	})
+	return done, err
+}
+
+// inRoot reports whether a path may be one of the root's server.
+func inRoot(names []string) bool {
+	return len(names) > 0 && !slices.Contains(names, resolve.Local) && !slices.Contains(names, resolve.Any)
 }
 
 // place finds the server of a path and the names there; the last need not exist.

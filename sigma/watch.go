@@ -2,6 +2,7 @@ package sigma
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"sigmaos/api"
@@ -73,16 +74,17 @@ func (n *Names) OpenWatch(ctx context.Context, dir string, fn func(ev []Event) e
 		if err != nil {
 			return err
 		}
-		at := i.Version
+		l := listed{versions: make(map[string]uint64, len(list))}
 		var ev []Event
 		for _, e := range list {
 			ev = append(ev, Event{Version: e.Version, Kind: Created, Name: e.name, ID: e.ID})
+			l.versions[e.name], l.last = e.Version, max(l.last, e.Version)
 		}
 		if err := fn(ev); err != nil {
 			return err
 		}
-		err = n.Watch(ctx, dir, max(at, 1), func(_ uint64, ev []Event) error {
-			if len(ev) == 0 {
+		err = n.Watch(ctx, dir, max(i.Version, 1), func(at uint64, ev []Event) error {
+			if ev = l.news(at, ev); len(ev) == 0 {
 				return nil
 			}
 			return fn(ev)
@@ -91,4 +93,23 @@ func (n *Names) OpenWatch(ctx context.Context, dir string, fn func(ev []Event) e
 			return err
 		}
 	}
+}
+
+// listed is what a list told of the versions behind the one from which a watch
+// tells.
+type listed struct {
+	versions map[string]uint64
+	last     uint64
+}
+
+// news is what the list has not told yet.
+func (l *listed) news(at uint64, ev []Event) []Event {
+	if l.versions == nil {
+		return ev
+	}
+	ev = slices.DeleteFunc(slices.Clone(ev), func(e Event) bool { return e.Version <= l.versions[e.Name] })
+	if at >= l.last {
+		l.versions = nil
+	}
+	return ev
 }

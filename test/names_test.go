@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -247,6 +248,52 @@ func TestWatchTellsEverythingOnce(t *testing.T) {
 			t.Errorf("%s was told %d times", name, k)
 		}
 	}
+}
+
+// Whoever opens a watch while entries come is told each once, be it of the list or
+// of the changes behind it.
+func TestOpenWatchTellsEveryEntryOnce(t *testing.T) {
+	n := StartNode(t)
+	names, writer := n.Client("default").Names(), n.Client("default").Names()
+	ctx := minute(t)
+	if err := names.Mkdir(ctx, "/w", 0o775); err != nil {
+		t.Fatal(err)
+	}
+	const count, watches = 400, 8
+	var written atomic.Int32
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := range count {
+			if _, err := writer.PutFile(ctx, fmt.Sprintf("/w/%d", i), nil); err != nil {
+				t.Error(err)
+			}
+			written.Add(1)
+		}
+	})
+	done := errors.New("all seen")
+	for w := range watches {
+		wg.Go(func() {
+			for written.Load() < int32(w)*count/watches {
+				time.Sleep(time.Millisecond)
+			}
+			seen := make(map[string]int)
+			err := names.OpenWatch(ctx, "/w", func(ev []sigma.Event) error {
+				for _, e := range ev {
+					if seen[e.Name]++; seen[e.Name] > 1 {
+						t.Errorf("watch %d: %s is told a second time: %+v", w, e.Name, e)
+					}
+				}
+				if len(seen) == count {
+					return done
+				}
+				return nil
+			})
+			if err != done {
+				t.Errorf("watch %d, after %d: %v", w, len(seen), err)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // A deposed leader's writes are refused, by named and by scratch, however late
