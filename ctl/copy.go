@@ -18,6 +18,9 @@ import (
 func (a *app) cp() *cobra.Command {
 	var all bool
 	c := &cobra.Command{Use: "cp [-r] FROM TO", Short: "Copy within the realm, or between it and this machine (local:PATH)", Args: cobra.ExactArgs(2),
+		Long: `cp copies what is at FROM to TO; into TO, where that is a directory. Symbolic
+links below FROM stay links, permission bits stay as they are. What is no file, no
+directory and no link is left out.`,
 		Example: "  sigmactl cp -r local:./corpus /ux/~local/corpus\n  sigmactl cp /out/result.txt local:result.txt"}
 	c.Flags().BoolVarP(&all, "recursive", "r", false, "directories with what is in them")
 	c.RunE = a.with(func(ctx context.Context, cl *admin.Client, args []string) error {
@@ -39,6 +42,7 @@ type place struct {
 type entry struct {
 	name string
 	dir  bool
+	perm os.FileMode
 	link string // of a symbolic link: where it leads
 	skip bool   // neither file nor directory nor link
 }
@@ -70,7 +74,7 @@ func (p place) stat(ctx context.Context, at string) (entry, error) {
 		if err != nil {
 			return entry{}, err
 		}
-		return entry{name: st.Name(), dir: st.IsDir(), skip: !st.IsDir() && !st.Mode().IsRegular()}, nil
+		return localEntry(st), nil
 	}
 	i, err := p.n.Stat(ctx, at+"/")
 	if api.KindOf(err) == api.NotDir || api.KindOf(err) == api.Unsupported {
@@ -82,8 +86,12 @@ func (p place) stat(ctx context.Context, at string) (entry, error) {
 	return entryOf(i), nil
 }
 
+func localEntry(st os.FileInfo) entry {
+	return entry{name: st.Name(), dir: st.IsDir(), perm: st.Mode().Perm(), skip: !st.IsDir() && !st.Mode().IsRegular()}
+}
+
 func entryOf(i sigma.Info) entry {
-	e := entry{name: i.Name(), dir: i.IsDir()}
+	e := entry{name: i.Name(), dir: i.IsDir(), perm: i.Mode().Perm()}
 	switch {
 	case i.Mode()&os.ModeSymlink != 0:
 		e.link = i.Target
@@ -95,22 +103,30 @@ func entryOf(i sigma.Info) entry {
 
 func (p place) list(ctx context.Context, at string) (out []entry, err error) {
 	if p.n == nil {
-		list, err := os.ReadDir(at)
-		for _, d := range list {
-			e := entry{name: d.Name(), dir: d.IsDir(), skip: !d.IsDir() && !d.Type().IsRegular()}
-			if d.Type()&os.ModeSymlink != 0 {
-				e.skip = false
-				if e.link, err = os.Readlink(filepath.Join(at, d.Name())); err != nil {
-					return nil, err
-				}
-			}
-			out = append(out, e)
-		}
-		return out, err
+		return listLocal(at)
 	}
 	list, err := p.n.ReadDir(ctx, at, "", 0)
 	for _, i := range list {
 		out = append(out, entryOf(i))
+	}
+	return out, err
+}
+
+func listLocal(dir string) (out []entry, err error) {
+	list, err := os.ReadDir(dir)
+	for _, d := range list {
+		st, err := d.Info()
+		if err != nil {
+			return nil, err
+		}
+		e := localEntry(st)
+		if st.Mode()&os.ModeSymlink != 0 {
+			e.skip = false
+			if e.link, err = os.Readlink(filepath.Join(dir, d.Name())); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, e)
 	}
 	return out, err
 }
@@ -122,11 +138,11 @@ func (p place) open(ctx context.Context, at string) (io.ReadCloser, error) {
 	return p.n.Open(ctx, at)
 }
 
-func (p place) write(ctx context.Context, at string, in io.Reader) error {
+func (p place) write(ctx context.Context, at string, in io.Reader, perm os.FileMode) error {
 	if p.n != nil {
-		return upload(ctx, p.n, in, at)
+		return upload(ctx, p.n, in, at, perm)
 	}
-	f, err := os.Create(at)
+	f, err := os.OpenFile(at, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)
 	if err != nil {
 		return err
 	}
@@ -137,11 +153,12 @@ func (p place) write(ctx context.Context, at string, in io.Reader) error {
 	return f.Close()
 }
 
-func (p place) mkdir(ctx context.Context, at string) error {
-	if p.n == nil {
-		return os.MkdirAll(at, 0o755)
+// mkdir makes a directory that can be filled.
+func (p place) mkdir(ctx context.Context, at string, perm os.FileMode) error {
+	if perm |= 0o700; p.n == nil {
+		return os.MkdirAll(at, perm)
 	}
-	err := p.n.Mkdir(ctx, at, 0o775)
+	err := p.n.Mkdir(ctx, at, perm)
 	if api.KindOf(err) == api.Exists {
 		return nil
 	}
@@ -180,13 +197,13 @@ func copyEntry(ctx context.Context, e entry, from place, src string, to place, d
 			return err
 		}
 		defer in.Close()
-		return to.write(ctx, dst, in)
+		return to.write(ctx, dst, in, e.perm)
 	}
 	list, err := from.list(ctx, src) // before dst is made, which may be below src
 	if err != nil {
 		return err
 	}
-	if err := to.mkdir(ctx, dst); err != nil {
+	if err := to.mkdir(ctx, dst, e.perm); err != nil {
 		return err
 	}
 	for _, x := range list {

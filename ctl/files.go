@@ -135,7 +135,7 @@ func (a *app) put() *cobra.Command {
 		} else if strings.HasSuffix(to, "/") {
 			return usage("PATH %s: standard input has no name; say the file's", to)
 		}
-		return upload(ctx, cl.Names(), in, to)
+		return upload(ctx, cl.Names(), in, to, 0o644)
 	})
 	return c
 }
@@ -143,18 +143,19 @@ func (a *app) put() *cobra.Command {
 // whole is up to where a file is written in one step.
 const whole = 1 << 20
 
-// upload writes what in has: small files in one step, others piece by piece.
-func upload(ctx context.Context, n *sigma.Names, in io.Reader, to string) error {
+// upload writes what in has: small files in one step, others piece by piece. A new
+// file gets the permission bits.
+func upload(ctx context.Context, n *sigma.Names, in io.Reader, to string, perm os.FileMode) error {
 	buf := make([]byte, whole+1)
 	k, err := io.ReadFull(in, buf)
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		_, err := n.PutFile(ctx, to, buf[:k])
+		_, err := n.PutFile(ctx, to, buf[:k], sigma.WithMode(perm))
 		return err
 	}
 	if err != nil {
 		return err
 	}
-	f, err := n.Create(ctx, to)
+	f, err := n.OpenFile(ctx, to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)
 	if err != nil {
 		return err
 	}
