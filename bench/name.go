@@ -20,8 +20,7 @@ type namer interface {
 
 const (
 	nameSize   = 64  // bytes of a file's content, and of a raw put
-	nameRounds = 200 // of each, in turns of perRound
-	perRound   = 10
+	nameRounds = 200 // of each, in turn
 	bigDir     = 100_000
 )
 
@@ -98,34 +97,28 @@ func (b *nameBench) whole() ([]Result, error) {
 		return nil, err
 	}
 	var gets, creates, puts, raw, rawGets []float64
-	made := 0
-	for range nameRounds / perRound {
-		p, err := b.probe(b.ctx, api.EtcdProbe{Puts: perRound, Size: nameSize, Gets: perRound})
+	for made := range nameRounds {
+		p, err := b.probe(b.ctx, api.EtcdProbe{Puts: 1, Size: nameSize, Gets: 1})
 		if err != nil {
 			return nil, err
 		}
-		for i := range perRound {
-			raw, rawGets = append(raw, float64(p.PutNS[i])/1e6), append(rawGets, float64(p.GetNS[i])/1e6)
-		}
+		raw, rawGets = append(raw, float64(p.PutNS[0])/1e6), append(rawGets, float64(p.GetNS[0])/1e6)
 		for _, m := range []struct {
 			out *[]float64
 			do  func() error
 		}{
 			{&creates, func() error {
-				made++
 				_, err := b.n.PutFile(b.ctx, fmt.Sprintf("%s/c%d", b.dir, made), data, sigma.Exclusive())
 				return err
 			}},
 			{&puts, func() error { _, err := b.n.PutFile(b.ctx, path, data); return err }},
 			{&gets, func() error { _, _, err := b.n.GetFile(b.ctx, path); return err }},
 		} {
-			for range perRound {
-				ms, err := timed(m.do)
-				if err != nil {
-					return nil, err
-				}
-				*m.out = append(*m.out, ms)
+			ms, err := timed(m.do)
+			if err != nil {
+				return nil, err
 			}
+			*m.out = append(*m.out, ms)
 		}
 	}
 	put, get := row("etcd put", "ms", raw), row("etcd get", "ms", rawGets)
