@@ -15,7 +15,7 @@ func (t *Trees) accede(ctx context.Context, realm string, sess *session, epoch i
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
 	defer context.AfterFunc(sess.ctx, cancel)() // without the lease there is no use in going on
-	l := &loader{etcd: t.cfg.Etcd, keys: realmKeys(realm), rev: epoch, log: t.cfg.Logger}
+	l := &loader{etcd: t.cfg.Etcd, keys: realmKeys(realm), rev: epoch, replays: t.cfg.Limits.Replays, log: t.cfg.Logger}
 	got, err := l.load(ctx)
 	if err != nil {
 		return nil, api.E(api.Unavailable, "named", realm, "reading the realm's tree: %v", err)
@@ -42,7 +42,6 @@ func (t *Trees) newTerm(realm string, sess *session, epoch int64, got *loaded) *
 
 // first writes the term's first record, and the root of a new realm.
 func (t *term) first(ctx context.Context, got *loaded) error {
-	t.seq = 1
 	st := t.st
 	t.reserved = st.nextID + idBlock
 	ops := []clientv3.Op{clientv3.OpPut(t.keys.ids(), string(encodeID(t.reserved)))}
@@ -53,20 +52,40 @@ func (t *term) first(ctx context.Context, got *loaded) error {
 		st.nodes[rootID] = &node{inode: root}
 		ops = append(ops, clientv3.OpPut(t.keys.inode(rootID), string(root.encode())))
 	}
-	rec := logRecord{epoch: t.epoch, seq: t.seq, version: st.version}
-	ops = append(ops, clientv3.OpPut(t.keys.log(), string(rec.encode())))
-	cmps := []clientv3.Cmp{t.keys.isEpoch(t.epoch), clientv3.Compare(clientv3.ModRevision(t.keys.log()), "=", t.logRev)}
-	rev, err := t.attempts(urgent(ctx), clientv3.OpTxn(cmps, ops, []clientv3.Op{clientv3.OpGet(t.keys.leader()), clientv3.OpGet(t.keys.log())}))
+	err := t.send(urgent(ctx), ops, logRecord{version: st.version, replays: st.replayTail})
+	if err == nil {
+		err = t.convert(urgent(ctx), got.apart)
+	}
 	t.settleDown()
 	if err != nil {
 		return err
 	}
-	t.logRev = rev
 	t.ring = ring{base: st.version, max: t.limits.Events}
 	now := t.now()
 	for _, l := range st.leases {
 		l.deadline = now + l.ttl
 		t.reap.watch(l)
+	}
+	return nil
+}
+
+// convert stores files of the first format, which are apart from their entries, as
+// they are stored today. It may break off anywhere: the next leader goes on.
+func (t *term) convert(ctx context.Context, apart []uint64) error {
+	for len(apart) > 0 {
+		var ops []clientv3.Op
+		size, n := 0, 0
+		for ; n < len(apart) && len(ops)+2 <= maxKeys && size < maxTxnBytes/4; n++ {
+			if f := t.st.nodes[apart[n]]; f != nil { // else no path leads to it
+				v := f.encode()
+				ops = append(ops, clientv3.OpPut(t.keys.file(&f.inode), string(v)), clientv3.OpDelete(t.keys.inode(f.ID)))
+				size += len(v)
+			}
+		}
+		apart = apart[n:]
+		if err := t.send(ctx, ops, logRecord{version: t.st.version, replays: t.st.replayTail}); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -11,9 +11,13 @@ import (
 
 var be = binary.BigEndian
 
-// format is the first byte of every value. Numbers are of fixed length: the
-// 100,000th file of a directory costs the bytes of the first.
-const format = 1
+// format is the first byte of every value. Files, the log and groups of remembered
+// writes are of the second; what was written in the first is read too. Numbers are
+// of fixed length: the 100,000th file of a directory costs the bytes of the first.
+const (
+	format  = 1
+	format2 = 2
+)
 
 var errDamaged = errors.New("the value is damaged or of a later version")
 
@@ -21,8 +25,9 @@ func putStr(b []byte, s string) []byte { return append(be.AppendUint32(b, uint32
 
 // dec reads a value; bad is set at the first thing that does not fit.
 type dec struct {
-	b   []byte
-	bad bool
+	b      []byte
+	bad    bool
+	format uint8
 }
 
 func (d *dec) take(n int) []byte {
@@ -50,9 +55,11 @@ func (d *dec) str(limit int) string {
 	return s
 }
 
-func newDec(b []byte) *dec {
+// newDec reads the format, which must be one of those up to latest.
+func newDec(b []byte, latest uint8) *dec {
 	d := &dec{b: b}
-	d.bad = d.u8() != format || d.bad
+	d.format = d.u8()
+	d.bad = d.bad || d.format < format || d.format > latest
 	return d
 }
 
@@ -64,13 +71,17 @@ func (d *dec) end() error {
 	return nil
 }
 
+// encode is a file as it is stored, at its entry's key or, of the root, at its own.
 func (in *inode) encode() []byte {
-	b := make([]byte, 0, 48+len(in.Owner)+len(in.Lease)+len(in.Target)+len(in.Data))
-	b = append(b, format)
+	b := make([]byte, 0, 80+len(in.Owner)+len(in.Lease)+len(in.Target)+len(in.Data))
+	b = append(b, format2)
+	b = be.AppendUint64(b, in.ID)
 	b = be.AppendUint32(b, in.Mode)
 	b = be.AppendUint64(b, in.Version)
 	b = be.AppendUint64(b, in.Created)
 	b = be.AppendUint64(b, uint64(in.Modified))
+	b = be.AppendUint64(b, in.Entered)
+	b = be.AppendUint64(b, uint64(in.EnteredAt))
 	var flags byte
 	if in.Published {
 		flags = 1
@@ -82,9 +93,18 @@ func (in *inode) encode() []byte {
 	return append(b, in.Data...)
 }
 
+// decodeInode reads a file; one of the first format does not have its number in
+// the value.
 func decodeInode(id uint64, v []byte) (inode, error) {
-	d := newDec(v)
-	in := inode{ID: id, Mode: d.u32(), Version: d.u64(), Created: d.u64(), Modified: int64(d.u64())}
+	d := newDec(v, format2)
+	in := inode{ID: id}
+	if d.format == format2 {
+		in.ID = d.u64()
+	}
+	in.Mode, in.Version, in.Created, in.Modified = d.u32(), d.u64(), d.u64(), int64(d.u64())
+	if d.format == format2 {
+		in.Entered, in.EnteredAt = d.u64(), int64(d.u64())
+	}
 	flags := d.u8()
 	in.Published = flags == 1
 	in.Owner, in.Lease, in.Target = d.str(maxUser), d.str(maxLeaseID), d.str(tree.MaxPath)
@@ -95,28 +115,32 @@ func decodeInode(id uint64, v []byte) (inode, error) {
 	return in, nil
 }
 
-func encodeDirent(id uint64, mode uint32) []byte {
-	b := be.AppendUint64([]byte{format}, id)
-	return be.AppendUint32(b, mode)
-}
-
-func decodeDirent(v []byte) (id uint64, mode uint32, err error) {
-	d := newDec(v)
-	id, mode = d.u64(), d.u32()
-	return id, mode, d.end()
+// decodeEntry reads what is at an entry's key: the file, or, in the first format,
+// where it is (its number and its mode).
+func decodeEntry(v []byte) (in inode, apart bool, err error) {
+	if len(v) > 0 && v[0] == format2 {
+		in, err = decodeInode(0, v)
+		return in, false, err
+	}
+	d := newDec(v, format)
+	in.ID, in.Mode = d.u64(), d.u32()
+	return in, true, d.end()
 }
 
 // logRecord is the value of the log key: one transaction. Its events have the
-// versions that end with version.
+// versions that end with version. replays are the last remembered writes, which
+// are not in a group of their own yet.
 type logRecord struct {
 	epoch   int64
 	seq     uint64
 	version uint64
 	events  []event
+	replays []replay
 }
 
 func (l *logRecord) encode() []byte {
-	b := be.AppendUint64([]byte{format}, uint64(l.epoch))
+	b := append(make([]byte, 0, 64+48*len(l.events)+128*len(l.replays)), format2)
+	b = be.AppendUint64(b, uint64(l.epoch))
 	b = be.AppendUint64(b, l.seq)
 	b = be.AppendUint64(b, l.version)
 	b = be.AppendUint32(b, uint32(len(l.events)))
@@ -126,11 +150,11 @@ func (l *logRecord) encode() []byte {
 		b = be.AppendUint64(b, e.id)
 		b = putStr(b, e.name)
 	}
-	return b
+	return appendReplays(b, l.replays)
 }
 
 func decodeLog(v []byte) (logRecord, error) {
-	d := newDec(v)
+	d := newDec(v, format2)
 	l := logRecord{epoch: int64(d.u64()), seq: d.u64(), version: d.u64()}
 	n := d.u32()
 	if d.bad || uint64(n) > uint64(len(v)) || uint64(n) > l.version {
@@ -143,13 +167,16 @@ func decodeLog(v []byte) (logRecord, error) {
 		}
 		l.events = append(l.events, e)
 	}
+	if d.format == format2 {
+		l.replays = d.replays()
+	}
 	return l, d.end()
 }
 
 func encodeID(id uint64) []byte { return be.AppendUint64([]byte{format}, id) }
 
 func decodeID(v []byte) (uint64, error) {
-	d := newDec(v)
+	d := newDec(v, format)
 	id := d.u64()
 	return id, d.end()
 }
@@ -161,13 +188,45 @@ func (l *leaseRecord) encode() []byte {
 }
 
 func decodeLease(v []byte) (leaseRecord, error) {
-	d := newDec(v)
+	d := newDec(v, format)
 	l := leaseRecord{user: d.str(maxUser), proc: api.ProcID(d.str(maxProc)), ttl: clampTTL(d.u64())}
 	return l, d.end()
 }
 
-func (p *replay) encode() []byte {
-	b := putStr([]byte{format}, p.key.user)
+// appendReplays writes remembered writes, whose numbers follow each other.
+func appendReplays(b []byte, list []replay) []byte {
+	b = be.AppendUint32(b, uint32(len(list)))
+	if len(list) > 0 {
+		b = be.AppendUint64(b, list[0].seq)
+	}
+	for i := range list {
+		b = list[i].append(b)
+	}
+	return b
+}
+
+func (d *dec) replays() (list []replay) {
+	n := d.u32()
+	if d.bad || uint64(n) > uint64(len(d.b)) {
+		d.bad = true
+		return nil
+	}
+	seq := uint64(0)
+	if n > 0 {
+		seq = d.u64()
+	}
+	for i := range n {
+		p := d.replay(seq + uint64(i))
+		if d.bad {
+			return nil
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+func (p *replay) append(b []byte) []byte {
+	b = putStr(b, p.key.user)
 	b = putStr(b, p.key.id)
 	b = be.AppendUint64(b, p.file)
 	b = be.AppendUint64(b, p.version)
@@ -178,9 +237,24 @@ func (p *replay) encode() []byte {
 	return putStr(b, p.lease)
 }
 
-func decodeReplay(v []byte) (replay, error) {
-	d := newDec(v)
-	p := replay{key: replayKey{user: d.str(maxUser), id: d.str(maxReplayID)}, file: d.u64(), version: d.u64(), mode: d.u32(),
+func (d *dec) replay(seq uint64) replay {
+	return replay{key: replayKey{user: d.str(maxUser), id: d.str(maxReplayID)}, seq: seq, file: d.u64(), version: d.u64(), mode: d.u32(),
 		size: int64(d.u64()), modified: int64(d.u64()), owner: d.str(maxUser), lease: d.str(maxLeaseID)}
-	return p, d.end()
+}
+
+func encodeReplays(list []replay) []byte { return appendReplays([]byte{format2}, list) }
+
+// decodeReplays reads a group of remembered writes at the key of the first; in
+// the first format it is one.
+func decodeReplays(seq uint64, v []byte) (list []replay, err error) {
+	d := newDec(v, format2)
+	if d.format == format2 {
+		list = d.replays()
+	} else {
+		list = []replay{d.replay(seq)}
+	}
+	if len(list) > 0 && list[0].seq != seq {
+		d.bad = true
+	}
+	return list, d.end()
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +13,7 @@ import (
 )
 
 var inodes = map[string]inode{
-	"file":      {ID: 7, Version: 9, Created: 8, Mode: tree.ModeFile | 0o644, Owner: "alice", Modified: 1e18, Data: []byte("text")},
+	"file":      {ID: 7, Version: 9, Created: 8, Mode: tree.ModeFile | 0o644, Owner: "alice", Modified: 1e18, Entered: 8, EnteredAt: 1e17, Data: []byte("text")},
 	"ephemeral": {ID: 7, Version: 9, Created: 8, Mode: tree.ModeFile, Lease: strings.Repeat("l", maxLeaseID), Data: []byte{0, 1}},
 	"largest":   {ID: math.MaxUint64, Version: math.MaxUint64, Mode: tree.ModeFile | 0o777, Owner: strings.Repeat("o", maxUser), Modified: -1, Data: make([]byte, maxFileSize)},
 	"directory": {ID: 1, Version: 1, Created: 1, Mode: tree.ModeDir | 0o775, Data: []byte{}},
@@ -22,9 +23,14 @@ var inodes = map[string]inode{
 
 func TestInodesComeBack(t *testing.T) {
 	for name, in := range inodes {
-		got, err := decodeInode(in.ID, in.encode())
-		if err != nil || !reflect.DeepEqual(got, in) {
+		got, apart, err := decodeEntry(in.encode())
+		if err != nil || apart || !reflect.DeepEqual(got, in) {
 			t.Errorf("%s: %+v, %v, want %+v", name, got, err, in)
+		}
+		old := in
+		old.Entered, old.EnteredAt, old.Published = 0, 0, false
+		if got, err := decodeInode(in.ID, oldFile(in)); err != nil || !reflect.DeepEqual(got, old) {
+			t.Errorf("%s of the first format: %+v, %v, want %+v", name, got, err, old)
 		}
 		if name == "largest" {
 			if n := len(in.encode()); n > maxTxnBytes {
@@ -33,9 +39,9 @@ func TestInodesComeBack(t *testing.T) {
 		}
 	}
 	for what, v := range map[string][]byte{
-		"nothing": nil, "another version": {2, 0, 0}, "a short one": inodesValue("file")[:30], "a directory with content": append(inodesValue("directory"), 'x'),
-		"too large": append(inodesValue("largest"), 'x'), "unknown flags": flip(inodesValue("file"), 29, 2), "a long owner": flip(inodesValue("file"), 30, 0xff),
-		"an owner that is no text": flip(inodesValue("file"), 34, 0xff),
+		"nothing": nil, "another version": {3, 0, 0}, "a short one": inodesValue("file")[:30], "a directory with content": append(inodesValue("directory"), 'x'),
+		"too large": append(inodesValue("largest"), 'x'), "unknown flags": flip(inodesValue("file"), 53, 2), "a long owner": flip(inodesValue("file"), 54, 0xff),
+		"an owner that is no text": flip(inodesValue("file"), 58, 0xff),
 	} {
 		if in, err := decodeInode(1, v); err == nil {
 			t.Errorf("%s is read as %+v", what, in)
@@ -59,11 +65,25 @@ func TestRecordsComeBack(t *testing.T) {
 		t.Errorf("lease: %+v, %v, want %+v", got, err, l)
 	}
 	p := replay{key: replayKey{"alice", "w-1"}, file: 3, version: 4, mode: tree.ModeFile | 0o600, size: 5, modified: 6, owner: "bob", lease: "x"}
-	if got, err := decodeReplay(p.encode()); err != nil || got != p {
-		t.Errorf("replay: %+v, %v, want %+v", got, err, p)
+	if got, err := decodeReplays(0, p.append([]byte{format})); err != nil || !slices.Equal(got, []replay{p}) {
+		t.Errorf("replay of the first format: %+v, %v, want %+v", got, err, p)
 	}
-	if id, mode, err := decodeDirent(encodeDirent(77, tree.ModeDir)); id != 77 || mode != tree.ModeDir || err != nil {
-		t.Errorf("entry: %d %o %v", id, mode, err)
+	list := []replay{p, p, p}
+	for i := range list {
+		list[i].seq = 40 + uint64(i)
+	}
+	if got, err := decodeReplays(40, encodeReplays(list)); err != nil || !slices.Equal(got, list) {
+		t.Errorf("replays: %+v, %v, want %+v", got, err, list)
+	}
+	if got, err := decodeReplays(41, encodeReplays(list)); err == nil {
+		t.Errorf("replays at another's key are read as %+v", got)
+	}
+	log.replays = list
+	if got, err := decodeLog(log.encode()); err != nil || !reflect.DeepEqual(got, log) {
+		t.Errorf("log with replays: %+v, %v, want %+v", got, err, log)
+	}
+	if in, apart, err := decodeEntry(oldEntry(77, tree.ModeDir)); in.ID != 77 || in.Mode != tree.ModeDir || !apart || err != nil {
+		t.Errorf("entry of the first format: %+v %v %v", in, apart, err)
 	}
 	if id, err := decodeID(encodeID(1 << 40)); id != 1<<40 || err != nil {
 		t.Errorf("id: %d %v", id, err)
@@ -101,29 +121,36 @@ func FuzzValues(f *testing.F) {
 	f.Add((&logRecord{epoch: 1, seq: 2, version: 3, events: []event{{kind: tree.Removed, parent: 1, id: 2, name: "x"}}}).encode())
 	f.Add((&logRecord{version: 1 << 40}).encode())
 	f.Add((&leaseRecord{user: "u", proc: "p", ttl: time.Second}).encode())
-	f.Add((&replay{key: replayKey{"u", "i"}, owner: "o"}).encode())
-	f.Add(encodeDirent(1, 2))
+	f.Add(encodeReplays([]replay{{key: replayKey{"u", "i"}, owner: "o"}}))
+	f.Add((&logRecord{version: 5, replays: []replay{{seq: 3, key: replayKey{"u", "i"}}}}).encode())
+	f.Add(oldEntry(1, 2))
+	f.Add(oldFile(inodes["file"]))
 	f.Add(encodeID(3))
 	f.Add([]byte("\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, v []byte) {
 		again := func(what string, err error, b func() []byte) {
-			if err == nil && !bytes.Equal(b(), v) {
+			if err == nil && v[0] == format2 && !bytes.Equal(b(), v) {
 				t.Errorf("%s %q is written again as %q", what, v, b())
 			}
 		}
-		in, err := decodeInode(1, v)
-		again("inode", err, in.encode)
+		in, apart, err := decodeEntry(v)
+		if again("entry", err, in.encode); err == nil && apart && !bytes.Equal(oldEntry(in.ID, in.Mode), v) {
+			t.Errorf("an entry of the first format, %q, is read as %+v", v, in)
+		}
+		if in, err := decodeInode(1, v); err == nil && v[0] == format && !in.Published && !bytes.Equal(oldFile(in), v) {
+			t.Errorf("a file of the first format, %q, is read as %+v", v, in)
+		}
 		log, err := decodeLog(v)
 		again("log", err, log.encode)
 		if l, err := decodeLease(v); err == nil && (l.ttl < minLease || l.ttl > maxLease) {
 			t.Errorf("lease of %v", l.ttl)
 		}
-		p, err := decodeReplay(v)
-		again("replay", err, p.encode)
-		id, mode, err := decodeDirent(v)
-		again("entry", err, func() []byte { return encodeDirent(id, mode) })
-		id, err = decodeID(v)
-		again("id", err, func() []byte { return encodeID(id) })
+		if list, err := decodeReplays(0, v); len(list) > 0 {
+			again("replays", err, func() []byte { return encodeReplays(list) })
+		}
+		if id, err := decodeID(v); err == nil && !bytes.Equal(encodeID(id), v) {
+			t.Errorf("id %q is written again as %q", v, encodeID(id))
+		}
 		parseDirent(string(v))
 		decodeHolder(v)
 	})

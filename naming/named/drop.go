@@ -11,8 +11,8 @@ import (
 
 // Keys in one deletion. etcd reads the values too, to tell the keys.
 const (
-	dropPage   = 1000
-	dropInodes = 64
+	dropPage  = 1000
+	dropFiles = 64
 )
 
 // DropRealm deletes everything of a realm from etcd. It first takes the realm
@@ -58,8 +58,8 @@ func (t *Trees) drop(ctx context.Context, realm string) (*term, error) {
 
 func (t *Trees) deletePages(ctx context.Context, k keys, prefix string, epoch int64) error {
 	end, page := clientv3.GetPrefixRangeEnd(prefix), int64(dropPage)
-	if prefix == string(k)+"i/" {
-		page = dropInodes
+	if prefix == string(k)+"d/" || prefix == string(k)+"i/" {
+		page = dropFiles
 	}
 	for {
 		gctx, cancel := context.WithTimeout(ctx, t.cfg.attempt())

@@ -14,10 +14,10 @@ import (
 //	log         the last transaction: epoch, sequence number, version, its events.
 //	            etcd's history of this key is the history of the tree
 //	ids         the first file id that no leader has reserved
-//	i/ID        an inode: attributes and content
-//	d/ID/NAME   an entry of directory ID: the child's id and mode
+//	d/ID/NAME   an entry of directory ID: the file there, attributes and content
+//	i/ID        the root; in the first format, every file, d/ID/NAME says which
 //	l/LEASE     a tenant's lease: holder and TTL
-//	r/SEQ       a remembered write: its id and what it returned
+//	r/SEQ       remembered writes, from number SEQ on: ids and what they returned
 const treePrefix = "/sigma/v1/realm/"
 
 const rootID = 1
@@ -33,6 +33,14 @@ func (k keys) ids() string    { return string(k) + "ids" }
 func (k keys) inode(id uint64) string { return string(k) + "i/" + hex16(id) }
 
 func (k keys) dirent(e entryKey) string { return string(k) + "d/" + hex16(e.parent) + "/" + e.name }
+
+// file is where a file is stored.
+func (k keys) file(in *inode) string {
+	if in.ID == rootID {
+		return k.inode(rootID)
+	}
+	return k.dirent(entryKey{in.Parent, in.Name})
+}
 
 func (k keys) lease(id string) string { return string(k) + "l/" + id }
 

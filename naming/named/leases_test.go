@@ -86,7 +86,7 @@ func TestLeasesRunOut(t *testing.T) {
 		t.Error("a file without a lease went")
 	}
 	eventually(t, "the leases are gone", func() bool {
-		return api.KindOf(fs.Renew(ctx, c, renewed)) == api.NotFound && len(reload(t, realm).leases) == 0
+		return api.KindOf(fs.Renew(ctx, c, renewed)) == api.NotFound && len(reload(t, realm, 1).leases) == 0
 	})
 }
 
@@ -166,7 +166,7 @@ func TestALeaseWithManyFiles(t *testing.T) {
 	if err := fs.Revoke(ctx, c, lease); err != nil {
 		t.Fatal(err)
 	}
-	st := reload(t, realm)
+	st := reload(t, realm, 1)
 	if want := int64(2*revokeStep - revokeStep/3 + 1); len(st.leases) != 0 || st.files != want {
 		t.Errorf("after Revoke there are %d leases and %d files, want 0 and %d directories", len(st.leases), st.files, want)
 	}

@@ -30,16 +30,17 @@ const (
 	minLease = time.Second
 	maxLease = time.Minute
 
-	// maxTxnOps is etcd's limit for one transaction; log and id block take two.
+	// maxTxnOps is etcd's limit for one transaction. Besides its changes one may
+	// have the log, an id block, a group of remembered writes and old ones.
 	maxTxnOps = 128
-	maxKeys   = maxTxnOps - 2
+	besides   = 3 + maxForget
+	maxKeys   = maxTxnOps - besides
 	// maxTxnBytes leaves room below etcd's 1.5 MiB for one largest file and its
 	// directory. A batch ends before it.
 	maxTxnBytes = 5 << 18
-	// opKeys is the most keys that one ordinary change touches: a rename over
-	// what is there has two entries, three inodes and nothing else, a first put
-	// with an id one inode, one entry, one directory and two ids.
-	opKeys = 8
+	// opKeys is the most keys that one ordinary change counts for: a rename over
+	// what is there has two entries, two files and two directories.
+	opKeys = 6
 
 	idBlock = 1 << 20 // file ids that a leader reserves at once
 )

@@ -22,14 +22,17 @@ const (
 // loader reads a realm's tree as it was at one revision: that of the key which
 // made this node the leader. Nobody else can have written since.
 type loader struct {
-	etcd Etcd
-	keys keys
-	rev  int64
-	log  *slog.Logger
+	etcd    Etcd
+	keys    keys
+	rev     int64
+	replays int // that are remembered
+	log     *slog.Logger
 
-	st    *state
-	names map[string]string // users, so that each is in memory once
-	lost  int               // what is there but does not fit together
+	st      *state
+	entries []*node           // in the order of their keys
+	apart   []uint64          // files of the first format, which are not at their entries' keys
+	names   map[string]string // users, so that each is in memory once
+	lost    int               // what is there but does not fit together
 }
 
 // loaded is a tree and where its log stands.
@@ -38,6 +41,7 @@ type loaded struct {
 	log      *logRecord // nil in a realm that was never written
 	logRev   int64
 	firstNew uint64 // no leader has reserved ids from here on
+	apart    []uint64
 }
 
 func (l *loader) load(ctx context.Context) (*loaded, error) {
@@ -49,15 +53,26 @@ func (l *loader) load(ctx context.Context) (*loaded, error) {
 	for _, part := range []struct {
 		prefix string
 		each   func(key string, value []byte) error
-	}{{"i/", l.inode}, {"d/", l.dirent}, {"l/", l.lease}, {"r/", l.replay}} {
+	}{{"i/", l.inode}, {"d/", l.entry}, {"l/", l.lease}, {"r/", l.group}} {
 		if err := l.pages(ctx, string(l.keys)+part.prefix, part.each); err != nil {
 			return nil, err
 		}
 	}
+	l.link()
 	l.count()
 	if out.log != nil {
 		l.st.version = out.log.version
+		l.st.replayTail = out.log.replays
+		l.remember(out.log.replays)
 	}
+	if next := l.st.replayNext; next > uint64(l.replays) {
+		for seq := range l.st.replayKeys {
+			if seq < next-uint64(l.replays) {
+				l.st.forget(seq)
+			}
+		}
+	}
+	out.apart = l.apart
 	if l.lost > 0 {
 		l.log.Error("parts of a realm's tree do not fit together and are left out", "prefix", string(l.keys), "parts", l.lost)
 	}
@@ -119,6 +134,7 @@ func (l *loader) intern(s string) string {
 	return s
 }
 
+// inode is the root, or a file of the first format.
 func (l *loader) inode(key string, value []byte) error {
 	id, ok := parseHex16(key)
 	if !ok {
@@ -128,31 +144,60 @@ func (l *loader) inode(key string, value []byte) error {
 	if err != nil {
 		return err
 	}
+	if in.ID != id {
+		return errDamaged
+	}
+	l.node(in)
+	return nil
+}
+
+func (l *loader) node(in inode) *node {
 	in.Owner = l.intern(in.Owner)
 	if len(in.Data) == 0 {
 		in.Data = nil // which would keep the whole value
 	}
-	l.st.nodes[id] = &node{inode: in}
-	return nil
+	n := &node{inode: in}
+	l.st.nodes[in.ID] = n
+	return n
 }
 
-func (l *loader) dirent(key string, value []byte) error {
+func (l *loader) entry(key string, value []byte) error {
 	e, ok := parseDirent(key)
 	if !ok {
 		return errDamaged
 	}
-	id, _, err := decodeDirent(value)
+	in, apart, err := decodeEntry(value)
 	if err != nil {
 		return err
 	}
-	parent, n := l.st.nodes[e.parent], l.st.nodes[id]
-	if parent == nil || !parent.isDir() || n == nil || n.Parent != 0 || id == rootID {
+	n := l.st.nodes[in.ID]
+	switch {
+	case in.ID == rootID || n != nil && n.Parent != 0 || apart && n == nil:
 		l.lost++
 		return nil
+	case apart:
+		l.apart = append(l.apart, in.ID)
+	default:
+		n = l.node(in)
 	}
 	n.Parent, n.Name = e.parent, strings.Clone(e.name) // not the whole key with it
-	l.st.link(parent, n.Name, n)
+	l.entries = append(l.entries, n)
 	return nil
+}
+
+// link puts the entries into their directories.
+func (l *loader) link() {
+	for _, n := range l.entries {
+		dir := l.st.nodes[n.Parent]
+		if dir == nil || !dir.isDir() {
+			continue // no path leads to it
+		}
+		l.st.link(dir, n.Name, n)
+		if n.Entered > dir.Version {
+			dir.Version, dir.Modified = n.Entered, n.EnteredAt
+		}
+	}
+	l.entries = nil
 }
 
 func (l *loader) lease(key string, value []byte) error {
@@ -164,18 +209,27 @@ func (l *loader) lease(key string, value []byte) error {
 	return nil
 }
 
-func (l *loader) replay(key string, value []byte) error {
-	p, err := decodeReplay(value)
+func (l *loader) group(key string, value []byte) error {
+	seq, ok := parseHex16(key)
+	if !ok {
+		return errDamaged
+	}
+	list, err := decodeReplays(seq, value)
 	if err != nil {
 		return err
 	}
-	var ok bool
-	if p.seq, ok = parseHex16(key); !ok {
-		return errDamaged
+	if n := uint64(len(list)); n > 0 {
+		l.st.groups = append(l.st.groups, replayGroup{seq, seq + n - 1})
 	}
-	l.st.replays[p.key], l.st.replayKeys[p.seq] = p, p.key
-	l.st.replayNext = max(l.st.replayNext, p.seq+1)
+	l.remember(list)
 	return nil
+}
+
+func (l *loader) remember(list []replay) {
+	for _, p := range list {
+		l.st.replays[p.key], l.st.replayKeys[p.seq] = p, p.key
+		l.st.replayNext = max(l.st.replayNext, p.seq+1)
+	}
 }
 
 // count leaves out what no path leads to, and sums up the rest.

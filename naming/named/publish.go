@@ -1,49 +1,67 @@
 package named
 
 import (
+	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// ops is the stage as operations of one transaction, beside the log.
-func (s *stage) ops(k keys, reserve uint64) []clientv3.Op {
-	ops := make([]clientv3.Op, 0, s.keys()+2)
+// ops is the stage as operations of one transaction, beside the log, whose value
+// has tail.
+func (s *stage) ops(k keys, reserve uint64) (ops []clientv3.Op, tail []replay) {
+	ops = make([]clientv3.Op, 0, s.keys()+besides)
 	put := func(key string, value []byte) { ops = append(ops, clientv3.OpPut(key, string(value))) }
-	for id, d := range s.drafts {
-		switch {
-		case d.orphan:
-		case d.removed:
-			ops = append(ops, clientv3.OpDelete(k.inode(id)))
-		case d.dirty:
-			put(k.inode(id), d.encode())
-		}
-	}
+	remove := func(key string) { ops = append(ops, clientv3.OpDelete(key)) }
 	for e, id := range s.ents {
 		if id == 0 {
-			ops = append(ops, clientv3.OpDelete(k.dirent(e)))
-		} else {
-			put(k.dirent(e), encodeDirent(id, s.get(id).Mode))
+			remove(k.dirent(e))
+		}
+	}
+	for _, d := range s.drafts {
+		if (d.dirty || d.moved) && !d.removed && !d.orphan {
+			put(k.file(&d.inode), d.encode())
 		}
 	}
 	for id, l := range s.leases {
 		if l == nil {
-			ops = append(ops, clientv3.OpDelete(k.lease(id)))
+			remove(k.lease(id))
 		} else {
 			put(k.lease(id), l.encode())
 		}
 	}
-	for i := range s.replays {
-		p := &s.replays[i]
-		put(k.replay(p.seq), p.encode())
-		if limit := uint64(s.limits.Replays); p.seq > limit {
-			ops = append(ops, clientv3.OpDelete(k.replay(p.seq-limit)))
-		}
+	s.regroup()
+	if n := len(s.group); n > 0 {
+		put(k.replay(s.group[0].seq), encodeReplays(s.group))
+	}
+	for _, g := range s.st.groups[:s.forgotten] {
+		remove(k.replay(g.first))
 	}
 	if reserve > 0 {
 		put(k.ids(), encodeID(reserve))
 	}
-	return ops
+	return ops, s.tail
+}
+
+const (
+	maxTail   = 8 // remembered writes in the log's value
+	maxForget = 4 // groups that one transaction deletes
+)
+
+// regroup says where remembered writes are to be kept: the last few in the log's
+// value, which is written in any case, and all of them in a key of their own as
+// soon as they are more.
+func (s *stage) regroup() {
+	s.grouped, s.tail, s.group, s.forgotten = true, slices.Concat(s.st.replayTail, s.replays), nil, 0
+	if len(s.tail) > maxTail {
+		s.group, s.tail = s.tail, nil
+	}
+	next := s.st.replayNext + uint64(len(s.replays))
+	for _, g := range s.st.groups[:min(maxForget, len(s.st.groups))] {
+		if g.last+uint64(s.limits.Replays) < next {
+			s.forgotten++
+		}
+	}
 }
 
 // publish makes the committed stage the state.
@@ -77,6 +95,12 @@ func (s *stage) publish(now time.Duration) {
 	}
 	for _, p := range s.replays {
 		st.remember(p, s.limits.Replays)
+	}
+	if s.grouped { // else nothing was written
+		st.replayTail, st.groups = s.tail, st.groups[s.forgotten:]
+		if n := len(s.group); n > 0 {
+			st.groups = append(st.groups, replayGroup{s.group[0].seq, s.group[n-1].seq})
+		}
 	}
 	st.version, st.nextID = s.version, s.nextID
 	st.files += s.files

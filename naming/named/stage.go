@@ -24,6 +24,12 @@ type stage struct {
 	events  []event
 	replays []replay
 
+	// Where remembered writes go, once regroup has said so.
+	grouped     bool
+	tail, group []replay
+	forgotten   int // of the state's groups
+
+	gone    int // entries that went
 	version uint64
 	nextID  uint64
 	files   int64 // change
@@ -34,7 +40,8 @@ type stage struct {
 // draft is the new form of an inode.
 type draft struct {
 	inode
-	dirty   bool // more changed than its place
+	dirty   bool // more changed than its place, or what came into it
+	moved   bool
 	removed bool
 	orphan  bool // was removed before, is changed through an open handle
 }
@@ -69,10 +76,9 @@ func (s *stage) shrinks() bool {
 	return less && s.files <= 0 && s.bytes <= 0
 }
 
-// keys is the number of keys that the transaction will touch, at most.
-func (s *stage) keys() int {
-	return len(s.drafts) + len(s.ents) + len(s.leases) + 2*len(s.replays)
-}
+// keys is the number of keys that the transaction will touch, at most, but for
+// those that every one may have besides.
+func (s *stage) keys() int { return len(s.drafts) + s.gone + len(s.leases) }
 
 // get is a file of the tree, or nil. The caller does not change it.
 func (s *stage) get(id uint64) *inode {
@@ -181,11 +187,19 @@ func (s *stage) bump() uint64 {
 	return s.version
 }
 
-// touch marks that an entry of dir came or went at version.
-func (s *stage) touch(dir, version uint64) {
+// left marks that an entry of dir went at version.
+func (s *stage) left(dir, version uint64) {
 	p := s.edit(dir)
 	p.Version, p.Modified = version, s.now
 	s.size += 128
+}
+
+// entered marks that id came into dir at version. It is the entry that tells so:
+// the directory itself is not written.
+func (s *stage) entered(dir, id, version uint64) {
+	p, in := s.draft(dir), s.draft(id)
+	p.Version, p.Modified = version, s.now
+	in.Entered, in.EnteredAt = version, s.now
 }
 
 // charge checks that the realm may have so many files and bytes more.
@@ -208,7 +222,7 @@ func (s *stage) add(in inode) *inode {
 	d := &draft{inode: in, dirty: true}
 	s.drafts[in.ID] = d
 	s.enter(in.Parent, in.Name, in.ID)
-	s.touch(in.Parent, v)
+	s.entered(in.Parent, in.ID, v)
 	s.files++
 	s.bytes += in.cost()
 	s.size += 256 + len(in.Data) + len(in.Target)
@@ -222,28 +236,30 @@ func (s *stage) drop(id uint64) {
 	in.removed = true
 	s.leave(in.Parent, in.Name)
 	v := s.bump()
-	s.touch(in.Parent, v)
+	s.left(in.Parent, v)
 	s.files--
 	s.bytes -= in.cost()
 	s.events = append(s.events, event{version: v, kind: tree.Removed, parent: in.Parent, name: in.Name, id: id})
 }
 
-// move gives a file another place, which must be free. Its inode has no part in
-// that and is not written.
+// move gives a file another place, which must be free. All of it is written there.
 func (s *stage) move(id, parent uint64, name string) {
 	in := s.get(id)
 	oldParent, oldName := in.Parent, in.Name
 	v := s.bump()
 	s.leave(oldParent, oldName)
-	s.touch(oldParent, v)
+	if oldParent != parent { // else the file itself will tell of a later change
+		s.left(oldParent, v)
+	}
 	s.events = append(s.events, event{version: v, kind: tree.Renamed, parent: oldParent, name: oldName, id: id})
 
 	v = s.bump()
 	m := s.draft(id)
-	m.Parent, m.Name = parent, name
+	m.Parent, m.Name, m.moved = parent, name, true
 	s.enter(parent, name, id)
-	s.touch(parent, v)
+	s.entered(parent, id, v)
 	s.bytes += int64(len(name) - len(oldName))
+	s.size += 256 + len(m.Data) + len(m.Target)
 	s.events = append(s.events, event{version: v, kind: tree.Created, parent: parent, name: name, id: id})
 }
 
@@ -254,6 +270,7 @@ func (s *stage) enter(parent uint64, name string, id uint64) {
 
 func (s *stage) leave(parent uint64, name string) {
 	s.ents[entryKey{parent, name}] = 0
+	s.gone++
 	s.kids[parent]--
 }
 

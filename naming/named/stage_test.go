@@ -103,11 +103,12 @@ func TestAFullBatchFitsATransaction(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ops, size := s.ops(realmKeys("r"), 1), 0
+	ops, tail := s.ops(realmKeys("r"), 1)
+	size := 0
 	for _, o := range ops {
 		size += len(o.KeyBytes()) + len(o.ValueBytes())
 	}
-	log := logRecord{events: s.events}
+	log := logRecord{events: s.events, replays: tail}
 	if n < 10 || len(ops)+1 > maxTxnOps || size+len(log.encode()) > s.size+maxTxnOps*512 {
 		t.Errorf("%d changes are %d operations of %d bytes, reckoned as %d", n, len(ops)+1, size+len(log.encode()), s.size)
 	}

@@ -19,9 +19,13 @@ type inode struct {
 	Mode     uint32
 	Owner    string
 	Modified int64 // ns of the wall clock
-	Lease    string
-	Target   string
-	Data     []byte
+	// Version and time when it came to where it is. They are the directory's too,
+	// which is not written for that.
+	Entered   uint64
+	EnteredAt int64
+	Lease     string
+	Target    string
+	Data      []byte
 
 	Published bool
 }
@@ -91,6 +95,9 @@ type state struct {
 	replays    map[replayKey]replay
 	replayKeys map[uint64]replayKey // by sequence number
 	replayNext uint64
+	// The last ones are in the log's value, those before in groups of one key each.
+	replayTail []replay
+	groups     []replayGroup // in order
 
 	version uint64 // of the last change
 	nextID  uint64 // for the next file
@@ -159,6 +166,9 @@ func (p *replay) attr() tree.Attr {
 	return tree.Attr{ID: p.file, Version: p.version, Mode: p.mode, Owner: p.owner, Size: p.size, Links: 1,
 		Modified: time.Unix(0, p.modified), Lease: p.lease}
 }
+
+// replayGroup is the numbers of those in one key.
+type replayGroup struct{ first, last uint64 }
 
 // remember keeps p and forgets the id that is limit older.
 func (st *state) remember(p replay, limit int) {

@@ -48,13 +48,13 @@ func draw(st *state) picture {
 }
 
 // reload reads what etcd holds of a realm.
-func reload(t *testing.T, realm string) *state {
+func reload(t *testing.T, realm string, replays int) *state {
 	t.Helper()
 	resp, err := etcd(t).Get(tctx(t), "none")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &loader{etcd: etcd(t), keys: realmKeys(realm), rev: resp.Header.Revision, log: testLog()}
+	l := &loader{etcd: etcd(t), keys: realmKeys(realm), rev: resp.Header.Revision, replays: replays, log: testLog()}
 	got, err := l.load(tctx(t))
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +130,8 @@ func chance(ctx context.Context, rng *rand.Rand, fs *realmFS, root tree.File, c 
 // clients did at once: the stage is published as it was written.
 func TestMemoryIsWhatEtcdHolds(t *testing.T) {
 	realm := newRealm(t)
-	h := newHost(t, "n1", func(c *Config) { c.Limits.Replays = 10 })
+	const replays = 20
+	h := newHost(t, "n1", func(c *Config) { c.Limits.Replays = replays })
 	fs := h.tree(t, realm)
 	ctx, c := tctx(t), as(realm, "alice")
 	root := h.root(t, realm, "alice")
@@ -169,7 +170,7 @@ func TestMemoryIsWhatEtcdHolds(t *testing.T) {
 		fs.term.mu.RLock()
 		got := draw(fs.term.st)
 		fs.term.mu.RUnlock()
-		want := draw(reload(t, realm))
+		want := draw(reload(t, realm, replays))
 		compare(t, got, want)
 		for _, l := range leases[:2] {
 			if _, ok := got.leases[l]; ok {
@@ -223,7 +224,7 @@ func TestLoadInPages(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	st := reload(t, realm)
+	st := reload(t, realm, 1)
 	if st.files != 6+1+320 || st.bytes < 6*maxFileSize {
 		t.Errorf("loaded are %d files of %d bytes", st.files, st.bytes)
 	}
@@ -235,13 +236,16 @@ func TestLoadOfADamagedTree(t *testing.T) {
 	h := newHost(t, "n1", nil)
 	root := h.root(t, realm, "")
 	d := mkdir(t, root, "d", 0o755)
-	put(t, d, "in", "x")
-	lost := put(t, root, "lost", "x")
+	put(t, mkdir(t, d, "sub", 0o755), "in", "x")
 	put(t, root, "kept", "x")
 	h.Close()
 	k, ctx := realmKeys(realm), tctx(t)
-	for _, key := range []string{k.inode(lost.ID), k.dirent(entryKey{rootID, "d"})} {
-		if _, err := etcd(t).Delete(ctx, key); err != nil {
+	if _, err := etcd(t).Delete(ctx, k.dirent(entryKey{rootID, "d"})); err != nil {
+		t.Fatal(err)
+	}
+	// One of the first format without its file, and one that says it is the root.
+	for name, v := range map[string][]byte{"apart": oldEntry(77, tree.ModeFile), "root": oldEntry(rootID, tree.ModeDir)} {
+		if _, err := etcd(t).Put(ctx, k.dirent(entryKey{rootID, name}), string(v)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -250,9 +254,9 @@ func TestLoadOfADamagedTree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The entry "lost", directory d and the file in it.
-	if l.lost != 3 || got.st.files != 1 {
-		t.Errorf("%d parts are lost and %d files left, want 3 and 1", l.lost, got.st.files)
+	// Those two, directory sub and the file in it.
+	if l.lost != 4 || got.st.files != 1 {
+		t.Errorf("%d parts are lost and %d files left, want 4 and 1", l.lost, got.st.files)
 	}
 	var names []string
 	got.st.nodes[rootID].page("", 10, func(_ *node, name string) { names = append(names, name) })
@@ -272,5 +276,73 @@ func TestLoadOfADamagedTree(t *testing.T) {
 	}
 	if _, err := etcd(t).Delete(ctx, string(k), clientv3.WithPrefix()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// oldEntry and oldFile are as the first format had them.
+func oldEntry(id uint64, mode uint32) []byte {
+	return be.AppendUint32(be.AppendUint64([]byte{format}, id), mode)
+}
+
+func oldFile(in inode) []byte {
+	b := be.AppendUint32([]byte{format}, in.Mode)
+	for _, v := range []uint64{in.Version, in.Created, uint64(in.Modified)} {
+		b = be.AppendUint64(b, v)
+	}
+	b = append(b, 0)
+	for _, v := range []string{in.Owner, in.Lease, in.Target} {
+		b = putStr(b, v)
+	}
+	return append(b, in.Data...)
+}
+
+// A tree that was written in the first format is read, served, and stored anew by
+// whoever comes to lead it; so is one of which a part was stored anew.
+func TestTheFirstFormatIsRead(t *testing.T) {
+	realm, ctx := newRealm(t), tctx(t)
+	k := realmKeys(realm)
+	write := func(key string, v []byte) {
+		if _, err := etcd(t).Put(ctx, key, string(v)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const files = 150
+	write(k.inode(rootID), oldFile(inode{Mode: tree.ModeDir | 0o775, Version: 400, Created: 1}))
+	write(k.inode(2), oldFile(inode{Mode: tree.ModeDir | 0o755, Version: 399, Created: 2, Owner: "alice"}))
+	write(k.dirent(entryKey{rootID, "d"}), oldEntry(2, tree.ModeDir))
+	for i := range uint64(files) {
+		f := inode{Mode: tree.ModeFile | 0o644, Version: 10 + i, Created: 10 + i, Modified: 1e18, Owner: "alice", Data: fmt.Append(nil, "text ", i)}
+		write(k.inode(100+i), oldFile(f))
+		write(k.dirent(entryKey{2, fmt.Sprint("f", i)}), oldEntry(100+i, f.Mode))
+	}
+	write(k.ids(), encodeID(1000))
+	write(k.log(), append(be.AppendUint64(be.AppendUint64(be.AppendUint64([]byte{format}, 1), 9), 400), 0, 0, 0, 0))
+	done := replay{key: replayKey{"alice", "once"}, file: 100, version: 10, mode: tree.ModeFile | 0o644, size: 6, owner: "alice"}
+	write(k.replay(7), done.append([]byte{format}))
+
+	for _, node := range []string{"na", "nb"} {
+		h := newHost(t, node, nil)
+		root := h.root(t, realm, "alice")
+		if a, err := root.Attr(ctx); err != nil || a.Version != 400 {
+			t.Errorf("the root has version %d, %v", a.Version, err)
+		}
+		for i := range files {
+			wantFile(t, root, fmt.Sprint("d/f", i), fmt.Sprint("text ", i))
+		}
+		a, err := root.Put(ctx, "other", tree.Put{NoReplay: "once", Create: true, Data: []byte("again")})
+		if err != nil || a.ID != 100 || a.Version != 10 {
+			t.Errorf("a write that was done before: %+v, %v", a, err)
+		}
+		if st := reload(t, realm, 100); st.files != files+1 {
+			t.Errorf("stored are %d files, want %d", st.files, files+1)
+		}
+		left, err := etcd(t).Get(ctx, string(k)+"i/", clientv3.WithPrefix(), clientv3.WithKeysOnly())
+		if err != nil || len(left.Kvs) != 1 || string(left.Kvs[0].Key) != k.inode(rootID) {
+			t.Errorf("%s leaves %d files apart, %v; want the root alone", node, len(left.Kvs), err)
+		}
+		h.Close()
+		// As if it had broken off: an entry of the first format again.
+		write(k.inode(100), oldFile(inode{Mode: tree.ModeFile | 0o644, Version: 10, Created: 10, Owner: "alice", Data: []byte("text 0")}))
+		write(k.dirent(entryKey{2, "f0"}), oldEntry(100, tree.ModeFile|0o644))
 	}
 }

@@ -20,31 +20,39 @@ import (
 //
 // If that stays unknown, the term ends: the next one reads what there is.
 func (t *term) commit(ctx context.Context, s *stage) error {
-	t.seq++
-	rec := logRecord{epoch: t.epoch, seq: t.seq, version: s.version, events: s.events}
 	reserve := uint64(0)
 	if s.nextID > t.reserved {
 		reserve = s.nextID + idBlock
 	}
-	k := t.keys
-	ops := append(s.ops(k, reserve), clientv3.OpPut(k.log(), string(rec.encode())))
-	cmps := []clientv3.Cmp{k.isEpoch(t.epoch), clientv3.Compare(clientv3.ModRevision(k.log()), "=", t.logRev)}
-	if t.cfg.hooks.noFence {
-		cmps = nil
-	}
+	ops, tail := s.ops(t.keys, reserve)
 	t.cfg.hooks.pause()
 	if s.shrinks() {
 		ctx = urgent(ctx)
 	}
-	rev, err := t.attempts(ctx, clientv3.OpTxn(cmps, ops, []clientv3.Op{clientv3.OpGet(k.leader()), clientv3.OpGet(k.log())}))
-	if err != nil {
+	if err := t.send(ctx, ops, logRecord{version: s.version, events: s.events, replays: tail}); err != nil {
 		return err
 	}
-	t.logRev = rev
 	if reserve > 0 {
 		t.reserved = reserve
 	}
 	return nil
+}
+
+// send adds the log to operations, and what makes them happen once or never.
+func (t *term) send(ctx context.Context, ops []clientv3.Op, rec logRecord) error {
+	k := t.keys
+	t.seq++
+	rec.epoch, rec.seq = t.epoch, t.seq
+	ops = append(ops, clientv3.OpPut(k.log(), string(rec.encode())))
+	cmps := []clientv3.Cmp{k.isEpoch(t.epoch), clientv3.Compare(clientv3.ModRevision(k.log()), "=", t.logRev)}
+	if t.cfg.hooks.noFence && t.seq > 1 {
+		cmps = nil
+	}
+	rev, err := t.attempts(ctx, clientv3.OpTxn(cmps, ops, []clientv3.Op{clientv3.OpGet(k.leader()), clientv3.OpGet(k.log())}))
+	if err == nil {
+		t.logRev = rev
+	}
+	return err
 }
 
 // attempts sends a transaction until its outcome is known, and returns its
