@@ -9,6 +9,7 @@ type index[T any] struct {
 	sums   []summary
 	blocks [][]entry[T]
 	n      int
+	spare  []entry[T] // an empty block: an index of few entries is often empty
 }
 
 // pos is the place of an entry: by key, then by tie.
@@ -64,7 +65,7 @@ func place[T any](b []entry[T], p pos) int {
 func (x *index[T]) insert(e entry[T]) {
 	x.n++
 	if len(x.blocks) == 0 {
-		x.blocks = append(x.blocks, make([]entry[T], 0, blockMax))
+		x.blocks = append(x.blocks, x.newBlock())
 		x.sums = append(x.sums, summary{})
 	}
 	i := x.block(e.pos)
@@ -106,7 +107,7 @@ func (x *index[T]) remove(p pos) {
 
 func (x *index[T]) split(i int) {
 	b := x.blocks[i]
-	half := append(make([]entry[T], 0, blockMax), b[blockMax/2:]...)
+	half := append(x.newBlock(), b[blockMax/2:]...)
 	clear(b[blockMax/2:])
 	x.blocks[i] = b[:blockMax/2]
 	x.blocks = append(x.blocks, nil)
@@ -136,7 +137,17 @@ func (x *index[T]) join(i int) bool {
 	return true
 }
 
+func (x *index[T]) newBlock() []entry[T] {
+	if b := x.spare; b != nil {
+		x.spare = nil
+		return b
+	}
+	return make([]entry[T], 0, blockMax)
+}
+
 func (x *index[T]) drop(i int) {
+	clear(x.blocks[i])
+	x.spare = x.blocks[i][:0]
 	x.blocks = append(x.blocks[:i], x.blocks[i+1:]...)
 	x.sums = append(x.sums[:i], x.sums[i+1:]...)
 }
