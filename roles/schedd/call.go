@@ -195,7 +195,7 @@ func (s *Schedd) EndRealm(ctx context.Context, rec api.Realm) error {
 	s.cfg.Pool.RemoveRealm(rec.ID)
 	for _, p := range live {
 		select {
-		case <-p.done:
+		case <-s.finality(p):
 		case <-ctx.Done():
 			return api.E(api.Canceled, "realm rm", name, "not finished; run it again")
 		}

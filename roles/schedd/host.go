@@ -1,6 +1,7 @@
 package schedd
 
 import (
+	"strings"
 	"time"
 
 	"sigmaos/api"
@@ -34,7 +35,7 @@ func (s *Schedd) guestLocked(o *place.Order) (p *proc, late bool) {
 	}
 	p = &proc{
 		id: o.ID, desc: o.Desc, prog: o.Program, caller: api.Caller{Realm: o.Realm, User: o.User, Proc: o.Parent}, realm: r, guest: true,
-		state: api.Starting, created: time.Now(), done: make(chan struct{}), started: make(chan struct{}),
+		state: api.Starting, created: time.Now(),
 	}
 	p.tap = &tap{s: s, id: p.id}
 	p.log = p.tap.sink()
@@ -121,7 +122,7 @@ func (s *Schedd) startAfter(p *proc, evict []*proc) {
 	}
 	for _, v := range evict {
 		select {
-		case <-v.done:
+		case <-s.finality(v):
 		case <-s.ctx.Done():
 			return
 		}
@@ -215,7 +216,7 @@ func (h host) Running(id api.ProcID, t api.Stamps) {
 		return
 	}
 	p.state, p.stamps = api.Running, p.shifted(t)
-	close(p.started)
+	p.started.nowLocked()
 }
 
 // Output takes what a proc wrote on another node.
@@ -231,9 +232,35 @@ func (h host) Output(id api.ProcID, stream int, data []byte) {
 // becomeRecordLocked lets go of what an exit record has no use for: a home keeps many.
 // The proc must not have been here, where somebody may still start or end it.
 func (p *proc) becomeRecordLocked() {
-	d := *p.desc
-	d.Env = nil
-	p.desc, p.order, p.log = &d, nil, nil
+	p.desc, p.order, p.log = forRecord(p.desc), nil, nil
+}
+
+// forRecord is what people are told of a descriptor, in memory of its own: the
+// strings of the whole one may be parts of a long text.
+func forRecord(d *api.ProcDesc) *api.ProcDesc {
+	var text strings.Builder
+	size := len(d.Program)
+	for _, a := range d.Args {
+		size += len(a)
+	}
+	text.Grow(size)
+	text.WriteString(d.Program)
+	for _, a := range d.Args {
+		text.WriteString(a)
+	}
+	rest := text.String()
+	cut := func(n int) (s string) {
+		s, rest = rest[:n], rest[n:]
+		return s
+	}
+	r := &api.ProcDesc{Program: cut(len(d.Program)), Class: d.Class, MCPU: d.MCPU, Memory: d.Memory}
+	if len(d.Args) > 0 {
+		r.Args = make([]string, len(d.Args))
+		for i, a := range d.Args {
+			r.Args[i] = cut(len(a))
+		}
+	}
+	return r
 }
 
 // Finished makes a proc's status final, once.
@@ -253,7 +280,7 @@ func (h host) Finished(id api.ProcID, r place.Result) {
 	if p.node != s.cfg.NodeNum && p.node != 0 && r.Stamps.Placed != 0 {
 		p.stamps, p.cpu, p.rss, p.denied = p.shifted(r.Stamps), time.Duration(r.CPU), r.RSS, r.Denied
 		if r.Stamps.Started != 0 && p.state == api.Starting {
-			close(p.started)
+			p.started.nowLocked()
 		}
 	}
 	st := r.Status
@@ -270,7 +297,7 @@ func (h host) Finished(id api.ProcID, r place.Result) {
 	if s.cfg.Event != nil { // before anybody who waits may forget the realm
 		s.cfg.Event(p.realm.rec.ID, api.Event{Kind: api.EventEnded, Proc: p.id, User: p.caller.User, Detail: st.String()})
 	}
-	close(p.done)
+	p.done.nowLocked()
 	out := p.log
 	if p.node != s.cfg.NodeNum {
 		p.becomeRecordLocked()

@@ -20,8 +20,8 @@ type proc struct {
 	realm   *realm
 	log     *logs.Log // from the Spawn on, so that it can be followed
 	created time.Time
-	started chan struct{} // closed at Started
-	done    chan struct{} // closed when final
+	started moment // Started
+	done    moment // it is final
 
 	state    api.State
 	stamps   api.Stamps

@@ -105,7 +105,7 @@ func (s *Schedd) Close() {
 	limit := time.After(5 * time.Second)
 	for _, p := range all {
 		select {
-		case <-p.done:
+		case <-s.finality(p):
 		case <-limit:
 			s.log.Error("a proc did not end in time", "proc", p.id)
 		}

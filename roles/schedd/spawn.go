@@ -38,7 +38,7 @@ func (s *Schedd) SpawnAs(c api.Caller, d *api.ProcDesc, id api.ProcID) (api.Proc
 	p := &proc{
 		id: id, desc: d, prog: prog, caller: c,
 		order: &place.Order{ID: id, Realm: c.Realm, User: c.User, Parent: c.Proc, Desc: d, Program: prog, Came: now/1e7 + 1},
-		state: api.Queued, created: time.Now(), done: make(chan struct{}), started: make(chan struct{}),
+		state: api.Queued, created: time.Now(),
 	}
 	p.stamps.Spawn = now
 

@@ -172,7 +172,7 @@ func (s *Schedd) leave(p *proc, st api.Status, then func()) {
 	if p.guest {
 		p.state, p.status = st.State, st
 		delete(p.realm.guests, p.id)
-		close(p.done)
+		p.done.nowLocked()
 	}
 	s.overLocked(p)
 	s.mu.Unlock()

@@ -45,7 +45,7 @@ func (h procHandler) Started(api.Caller) {
 	if first {
 		p.state = api.Running
 		p.stamps.Started = monotonic()
-		close(p.started)
+		p.started.nowLocked()
 	}
 	stamps := p.stamps
 	h.mu.Unlock()
@@ -159,21 +159,25 @@ func (s *Schedd) waitStart(ctx context.Context, c api.Caller, id string) (*api.S
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case <-p.started: // also when it has ended meanwhile
+	s.mu.Lock()
+	come := p.started.come // also when it has ended meanwhile
+	s.mu.Unlock()
+	if come {
 		return nil, nil
-	default:
 	}
 	if err := p.realm.enter("waitstart", id); err != nil {
 		return nil, err
 	}
 	defer p.realm.leave()
+	s.mu.Lock()
+	started, done := p.started.waitLocked(), p.done.waitLocked()
+	s.mu.Unlock()
 	select {
-	case <-p.started:
+	case <-started:
 		return nil, nil
-	case <-p.done:
+	case <-done:
 		select {
-		case <-p.started:
+		case <-started:
 			return nil, nil
 		default:
 			return &p.status, nil
@@ -204,17 +208,18 @@ func (s *Schedd) waitExit(ctx context.Context, c api.Caller, id string) (api.Sta
 	if err != nil {
 		return api.Status{}, err
 	}
-	select {
-	case <-p.done:
+	s.mu.Lock()
+	come := p.done.come
+	s.mu.Unlock()
+	if come {
 		return p.status, nil
-	default:
 	}
 	if err := p.realm.enter("waitexit", id); err != nil {
 		return api.Status{}, err
 	}
 	defer p.realm.leave()
 	select {
-	case <-p.done:
+	case <-s.finality(p):
 		return p.status, nil
 	case <-ctx.Done():
 		return api.Status{}, canceled("waitexit", id)
