@@ -87,7 +87,7 @@ test-probes: build
 SEED ?= 1
 ROUNDS ?= 4
 test-faults: build
-	SIGMA_LONG=1 $(GO) test -count 1 -timeout 2h -v -run 'TestFAULTS_Schedule$$' ./test -seed $(SEED) -rounds $(ROUNDS)
+	SIGMA_LONG=1 $(GO) test -count 1 -timeout 2h -v -run 'TestFAULTS_Schedule$$' ./test -seed $(SEED) -fault-rounds $(ROUNDS)
 
 # MUTANTS is an expression for their names.
 MUTANTS ?= .

@@ -25,8 +25,8 @@ import (
 //	make test-faults SEED=7     the whole schedule, which -seed replays
 //	make test-faults ROUNDS=9   for longer: every kind of fault is in each round
 var (
-	seed   = flag.Uint64("seed", 1, "of the fault schedule")
-	rounds = flag.Int("rounds", scaled(1, 4), "of the fault schedule")
+	seed        = flag.Uint64("seed", 1, "of the fault schedule")
+	faultRounds = flag.Int("fault-rounds", scaled(1, 4), "of the fault schedule")
 )
 
 // world is the cluster and what is known of it.
@@ -209,7 +209,7 @@ func TestFAULTS_Schedule(t *testing.T) {
 	if !w.sleep(scaled(2*time.Second, 10*time.Second)) {
 		return
 	}
-	for range *rounds {
+	for range *faultRounds {
 		deck := append([]fault(nil), faults...)
 		w.rng.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
 		for len(deck) > 0 {
