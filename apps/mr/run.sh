@@ -7,7 +7,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
 corpus=${SIGMA_CORPUS:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/sigma/corpus/S}
-if ! "$here/corpus/fetch.sh" S "$corpus"; then
+if ! "$here/../fetch.sh" S "$corpus"; then
 	echo "run.sh: no corpus: a small part of it, which is in the repository, is used instead" >&2
 	corpus=$here/corpus/small
 fi
