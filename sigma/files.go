@@ -86,14 +86,16 @@ func (n *Names) stat(ctx context.Context, path string, follow func(tree.Attr) bo
 	return i, err
 }
 
-// Whole files are read and written in one round trip up to this size.
-const maxWhole = 1 << 20
+const (
+	maxWhole = 1 << 20  // whole files are read and written in one round trip up to this size
+	maxGet   = 64 << 20 // and read at all up to this one
+)
 
 // GetFile returns a file's content and its description, both of one version.
 // Files over 64 MiB are for Open.
 func (n *Names) GetFile(ctx context.Context, path string) (data []byte, i Info, err error) {
 	err = n.do(ctx, path, true, func(ctx context.Context, s *server, names []string) (ninep.Walked, error) {
-		b, w, err := s.Root.Get(ctx, 64<<20, names...)
+		b, w, err := s.Root.Get(ctx, maxGet, names...)
 		data, i = b, infoOf(path, w.Attr)
 		return w, err
 	})
