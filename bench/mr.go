@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sigmaos/api"
+	"sigmaos/sigma/job"
 	"sigmaos/sigma/mr"
 )
 
@@ -94,7 +95,7 @@ func corpusDir(o Options) (string, error) {
 		dir = filepath.Join(cache, "sigma", "corpus", name)
 	}
 	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
-		return "", api.E(api.NotFound, "bench", "mr", "there is no corpus in %s; fetch it: apps/mr/corpus/fetch.sh %s %s", dir, name, dir)
+		return "", api.E(api.NotFound, "bench", "mr", "there is no corpus in %s; fetch it: apps/fetch.sh %s %s", dir, name, dir)
 	}
 	return dir, nil
 }
@@ -184,15 +185,15 @@ func (b *mrBench) runJob(ctx context.Context, side *mrSide, name, mid string) er
 	}
 	c := b.dev.Sigma()
 	begin := time.Now()
-	spec := mr.Spec{Name: name, Program: prog.Digest, App: "wc", In: []string{mrIn}, Out: "/ux/~local/bench/" + name, Intermediate: mid, Reducers: mrParts}
+	spec := mr.Spec{Spec: job.Spec{Name: name, Program: prog.Digest, Out: "/ux/~local/bench/" + name}, App: "wc", In: []string{mrIn}, Intermediate: mid, Reducers: mrParts}
 	if _, err := mr.Submit(ctx, c, spec); err != nil {
 		return err
 	}
-	s, err := mr.Wait(ctx, c, name, nil)
+	s, err := mr.Jobs.Wait(ctx, c, name, nil)
 	if err != nil {
 		return err
 	}
-	if s.State.Phase != mr.Done {
+	if s.State.Phase != job.Done {
 		return fmt.Errorf("bench: the job %s has failed: %s", name, s.State.Error)
 	}
 	side.wall = append(side.wall, s.State.Ended.Sub(begin).Seconds()) // one clock: all nodes are on this machine

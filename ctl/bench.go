@@ -57,7 +57,7 @@ func (a *app) bench() *cobra.Command {
          machine, against the same alone
   mr     word count over real text by procs, against the same functions in one process,
          and intermediate files in /s3 against /ux; starts three nodes itself. The
-         text: apps/mr/corpus/fetch.sh M ~/.cache/sigma/corpus/M
+         text: apps/fetch.sh M ~/.cache/sigma/corpus/M
   s3     one stream of a proc to and from an object store, against the AWS SDK used
          directly on the same store; starts a node and a store itself`,
 		Example: "  sigmactl bench start -o json\n  sigmactl bench net --plot net.svg",

@@ -10,6 +10,7 @@ import (
 	"sigmaos/api"
 	"sigmaos/sigma/admin"
 	"sigmaos/sigma/img"
+	"sigmaos/sigma/job"
 )
 
 // isLocal tells a path of this machine from one of the realm, which begins with /.
@@ -95,11 +96,8 @@ func (c *copies) in(ctx context.Context, s *img.Spec) error {
 
 // out copies results to this machine, and removes the copies in the realm.
 func (c *copies) out(ctx context.Context, s *img.Summary) error {
-	if c == nil {
-		return nil
-	}
 	defer c.remove(ctx)
-	if c.to == "" || s.State.Phase != img.Done {
+	if c.to == "" || s.State.Phase != job.Done {
 		return nil
 	}
 	n := c.cl.Names()

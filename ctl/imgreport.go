@@ -6,42 +6,24 @@ import (
 	"time"
 
 	"sigmaos/sigma/img"
-	"sigmaos/sigma/mr"
 )
 
-// showImg shows a job of images as one bar.
-func (b *bars) showImg(s *img.Summary) {
+// imgBars show a job of images as one bar, once these are listed.
+func imgBars(s *img.Summary) []string {
 	st := &s.State
-	line := "images " + bar(mr.Progress{Total: st.Total, Done: st.Done + st.Failed, Running: st.Running, Attempts: st.Attempts})
+	if st.Total == 0 {
+		return nil
+	}
+	line := bar("images", st.Done+st.Failed, st.Running, st.Total, st.Attempts)
 	if st.Failed > 0 {
 		line += fmt.Sprintf(", %d failed", st.Failed)
 	}
-	if b.tty {
-		if b.lines > 0 {
-			fmt.Fprintf(b.w, "\x1b[%dA", b.lines)
-		}
-		fmt.Fprintf(b.w, "\r\x1b[K%s\n", line)
-		b.lines = 1
-		return
-	}
-	if st.Total == 0 || line == b.last || time.Since(b.at) < lineEvery && !st.Phase.Final() {
-		return
-	}
-	b.last, b.at = line, time.Now()
-	fmt.Fprintln(b.w, line)
+	return []string{line}
 }
 
 // imgReport says what a job did: the images that failed, and where the time went.
 func imgReport(w io.Writer, s *img.Summary) error {
 	st := &s.State
-	fmt.Fprintf(w, "job %s: %s", s.Spec.Name, st.Phase)
-	end := st.Ended
-	if end.IsZero() {
-		end = time.Now()
-	}
-	if !st.Started.IsZero() {
-		fmt.Fprintf(w, " after %s", ms(end.Sub(st.Started)))
-	}
 	fmt.Fprintf(w, ", %d of %d images scaled into %s → %s\n", st.Done, st.Total, img.Size(s.Spec.Width, s.Spec.Height), s.Spec.Out)
 	if st.Error != "" {
 		fmt.Fprintf(w, "error: %s\n", st.Error)

@@ -34,15 +34,10 @@ within the grace.`}
 	fl.IntVar(&s.Parallel, "parallel", 0, "workers at a time (default: two for each node, at least 4)")
 	fl.IntVar(&s.Queue, "queue", 64, "images that may wait")
 	fl.StringVar(&s.Program, "program", "", "the program: a local file or a path of the realm (default: the one that σOS brings)")
-	c.PreRunE = func(*cobra.Command, []string) (err error) {
-		if s.Memory, err = parseSize(memory); err != nil {
-			return usage("--memory %q: want a whole number of bytes above 0, or one with KiB, MiB or GiB", memory)
-		}
-		return nil
-	}
+	c.PreRunE = func(*cobra.Command, []string) error { return parseMemory(memory, &s.Memory) }
 	c.RunE = a.with(func(ctx context.Context, cl *admin.Client, args []string) (err error) {
 		s.Path = args[0]
-		if s.Program, err = a.imgProgram(ctx, cl, s.Program); err != nil {
+		if s.Program, err = a.jobProgram(ctx, cl, "img", s.Program); err != nil {
 			return err
 		}
 		id, err := img.StartService(ctx, cl.Client, s)

@@ -21,6 +21,7 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/sigma/img"
+	"sigmaos/sigma/job"
 )
 
 // drawing is an image whose left half is red and whose right half is green.
@@ -168,7 +169,7 @@ func TestPaper5_ImageProcessing(t *testing.T) {
 			}
 			for _, place := range [][2]string{{"/ux/~local/in", "/ux/~local/out"}, {"/ux/~local/in", "/s3/~any/small/out"}, {"local:" + here + "/in", "local:" + here + "/out"}} {
 				s, code := imgRun(t, n, "--in", place[0], "--out", place[1], "--size", "64x64")
-				if code != 1 || s.State.Phase != img.Done || s.State.Done != len(sizes) || s.State.Failed != len(none) || len(s.Images) != len(files) {
+				if code != 1 || s.State.Phase != job.Done || s.State.Done != len(sizes) || s.State.Failed != len(none) || len(s.Images) != len(files) {
 					t.Fatalf("%v: status %d, %+v", place, code, s.State)
 				}
 				for _, r := range s.Images {
@@ -255,8 +256,8 @@ func procNamed(t *testing.T, n *Node, name string) (id api.ProcID) {
 	return id
 }
 
-// A worker and then the coordinator are killed in the middle: every image is done,
-// and finished ones are not done again.
+// A worker and then the coordinator that leads are killed in the middle: another one
+// goes on, every image is done, and finished ones are not done again.
 func TestPaper5_ImageProcsAreKilled(t *testing.T) {
 	n := StartNode(t)
 	c, ctx := n.Client("default"), minute(t)
@@ -271,7 +272,9 @@ func TestPaper5_ImageProcsAreKilled(t *testing.T) {
 			_, err := c.Names().Stat(ctx, mark(i+1))
 			return err == nil, fmt.Sprint(err)
 		})
-		if err := c.Kill(ctx, procNamed(t, n, victim), 0); err != nil {
+		if victim == "img-coord" {
+			killLeader(t, c, "/img/job")
+		} else if err := c.Kill(ctx, procNamed(t, n, victim), 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -447,7 +450,7 @@ func TestFAULTS_F31_ImageJobOutlivesTheSystem(t *testing.T) {
 		json.Unmarshal([]byte(o), &s)
 		return s.State.Phase.Final(), o + e
 	})
-	if s.State.Phase != img.Done || s.State.Done != 3 || s.State.Failed != 0 || s.State.Terms != 2 || s.State.Attempts != 4 {
+	if s.State.Phase != job.Done || s.State.Done != 3 || s.State.Failed != 0 || s.State.Terms != 2 || s.State.Attempts != 4 {
 		t.Errorf("%+v; want 3 images by 4 attempts in 2 terms", s.State)
 	}
 	for _, r := range s.Images {

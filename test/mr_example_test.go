@@ -59,7 +59,7 @@ func TestMakeRunVerifies(t *testing.T) {
 	if err != nil || !strings.HasPrefix(lines[len(lines)-1], "verified: ") {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{"map [", "reduce [", "from Spawn to the first line", "  1  the "} {
+	for _, want := range []string{"map    [", "reduce [", "from Spawn to the first line", "  1  the "} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}

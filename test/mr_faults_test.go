@@ -14,6 +14,7 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/sigma/admin"
+	"sigmaos/sigma/job"
 	"sigmaos/sigma/mr"
 	"sigmaos/sigma/tasks"
 )
@@ -27,15 +28,20 @@ func slowInput(lines int) map[string]string {
 	return map[string]string{"a": b.String()}
 }
 
-// slowSpec is a job over it, of at least ten maps.
-func slowSpec(name, out string) []string {
-	return []string{"mr", "run", "--detach", "--app", "slow", "--in", "/ux/n1/in", "--out", "/ux/n1/" + out, "--name", name, "--split", "400", "--parallel", "4"}
+// slowSpec is a job over it, of at least ten maps, on files of a node.
+func slowSpec(at, name, out string) []string {
+	return []string{"mr", "run", "--detach", "--app", "slow", "--in", at + "/in", "--out", at + "/" + out, "--name", name, "--split", "400", "--parallel", "4"}
 }
 
-// startSlow starts the job by a node and does not wait.
+// startSlow starts the job by a node, on files of n1, and does not wait.
 func startSlow(t *testing.T, n *Node, name, out string, more ...string) {
 	t.Helper()
-	args := append(append(slowSpec(name, out), "--program", Proc(t, "mrtest")), more...)
+	startSlowIn(t, n, "/ux/n1", name, out, more...)
+}
+
+func startSlowIn(t *testing.T, n *Node, at, name, out string, more ...string) {
+	t.Helper()
+	args := append(append(slowSpec(at, name, out), "--program", Proc(t, "mrtest")), more...)
 	if _, e, code := n.Ctl(args...); code != 0 {
 		t.Fatalf("mr run: %s", e)
 	}
@@ -50,7 +56,7 @@ func ended(t *testing.T, n *Node, name string) *mr.Summary {
 	for {
 		c, err := n.connect("default")
 		if err == nil {
-			s, err = mr.Wait(ctx, c.Client, name, nil)
+			s, err = mr.Jobs.Wait(ctx, c.Client, name, nil)
 			c.Close()
 		}
 		if err == nil || ctx.Err() != nil {
@@ -58,8 +64,8 @@ func ended(t *testing.T, n *Node, name string) *mr.Summary {
 		}
 		time.Sleep(200 * time.Millisecond) // the node is being started again
 	}
-	if s == nil || s.State.Phase != mr.Done {
-		now, err := mr.Status(context.Background(), n.Client("default").Client, name)
+	if s == nil || s.State.Phase != job.Done {
+		now, err := mr.Jobs.Status(context.Background(), n.Client("default").Client, name)
 		t.Fatalf("the job has not ended well: %+v, %v", now, err)
 	}
 	return s
@@ -72,7 +78,7 @@ func until(t *testing.T, n *Node, name string, ok func(*mr.State) bool) *mr.Stat
 	var s *mr.Summary
 	eventually(t, time.Minute, "the job's state", func() (done bool, said string) {
 		var err error
-		s, err = mr.Status(minute(t), c.Client, name)
+		s, err = mr.Jobs.Status(minute(t), c.Client, name)
 		if err == nil && s.State.Phase.Final() {
 			t.Fatalf("it has ended before: %+v", s.State)
 		}
@@ -168,7 +174,19 @@ func TestFAULTS_F32_TheNextCoordinatorGoesOn(t *testing.T) {
 	c := n.Client("default")
 	st := until(t, n, "job", func(st *mr.State) bool { return st.Maps.Done >= 3 })
 	done := finished(t, c, "job")
-	leader, _, err := c.Names().GetFile(minute(t), "/mr/job/leader")
+	killLeader(t, c, "/mr/job")
+	s := ended(t, n, "job")
+	if s.State.Terms <= st.Terms {
+		t.Errorf("%d leaders in all, %d before the kill", s.State.Terms, st.Terms)
+	}
+	kept(t, s, done)
+	assertNothingOf(t, n, *s)
+}
+
+// killLeader ends the coordinator that leads the job in dir.
+func killLeader(t *testing.T, c *admin.Client, dir string) {
+	t.Helper()
+	leader, _, err := c.Names().GetFile(minute(t), dir+"/leader")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,12 +201,6 @@ func TestFAULTS_F32_TheNextCoordinatorGoesOn(t *testing.T) {
 	if err != nil || killed != 1 {
 		t.Fatalf("%d procs are the leader %q, %v", killed, leader, err)
 	}
-	s := ended(t, n, "job")
-	if s.State.Terms <= st.Terms {
-		t.Errorf("%d leaders in all, %d before the kill", s.State.Terms, st.Terms)
-	}
-	kept(t, s, done)
-	assertNothingOf(t, n, *s)
 }
 
 // A leader that is lost while it cleans up has decided how the job ends; the next
@@ -198,27 +210,27 @@ func TestFAULTS_F32_LostWhileCleaningUp(t *testing.T) {
 	putTexts(t, n, "/ux/n1/in", slowInput(20))
 	names := n.Client("default").Names()
 	for i, failed := range []string{"", "as it was"} {
-		job := fmt.Sprint("job", i)
-		startSlow(t, n, job, "out-"+job)
-		s := ended(t, n, job)
-		want := parts(t, n, "/ux/n1/out-"+job)
-		s.State.Phase, s.State.Error = mr.Ending, failed
+		name := fmt.Sprint("job", i)
+		startSlow(t, n, name, "out-"+name)
+		s := ended(t, n, name)
+		want := parts(t, n, "/ux/n1/out-"+name)
+		s.State.Phase, s.State.Error = job.Ending, failed
 		b, err := json.Marshal(s.State)
 		if err == nil {
-			_, err = names.PutFile(minute(t), "/mr/"+job+"/state", b)
+			_, err = names.PutFile(minute(t), "/mr/"+name+"/state", b)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 		assertNothingOf(t, n, *s)
-		o, e, code := n.Ctl("mr", "resume", job, "-o", "json")
+		o, e, code := n.Ctl("mr", "resume", name, "-o", "json")
 		if err := json.Unmarshal([]byte(o), s); err != nil {
 			t.Fatalf("mr resume: %d, %s", code, e)
 		}
-		if ok := failed == ""; ok != (code == 0) || ok != (s.State.Phase == mr.Done) || s.State.Error != failed {
+		if ok := failed == ""; ok != (code == 0) || ok != (s.State.Phase == job.Done) || s.State.Error != failed {
 			t.Errorf("resumed: status %d, %+v", code, s.State)
 		}
-		if got := parts(t, n, "/ux/n1/out-"+job); len(got) == 0 || !maps.Equal(got, want) {
+		if got := parts(t, n, "/ux/n1/out-"+name); len(got) == 0 || !maps.Equal(got, want) {
 			t.Errorf("the output has changed: %q, it was %q", got, want)
 		}
 	}
@@ -341,7 +353,7 @@ func TestFAULTS_F31_AJobGoesOnAfterAllMachinesWereDown(t *testing.T) {
 	n := p.list[0]
 	putTexts(t, n, "/ux/n1/in", slowInput(250))
 	eventually(t, 30*time.Second, "mr run", func() (bool, string) {
-		_, e, code := n.Ctl(append(slowSpec("job", "out"), "--program", Proc(t, "mrtest"))...)
+		_, e, code := n.Ctl(append(slowSpec("/ux/n1", "job", "out"), "--program", Proc(t, "mrtest"))...)
 		return code == 0, e
 	})
 	until(t, n, "job", func(st *mr.State) bool { return st.Maps.Done >= 3 })
@@ -354,10 +366,10 @@ func TestFAULTS_F31_AJobGoesOnAfterAllMachinesWereDown(t *testing.T) {
 	var s *mr.Summary
 	eventually(t, 2*time.Minute, "the job ends by itself", func() (bool, string) {
 		var err error
-		s, err = mr.Status(minute(t), c.Client, "job")
+		s, err = mr.Jobs.Status(minute(t), c.Client, "job")
 		return err == nil && s.State.Phase.Final(), fmt.Sprintf("%+v, %v\n%s", s, err, n.err)
 	})
-	if s.State.Phase != mr.Done {
+	if s.State.Phase != job.Done {
 		t.Fatalf("%+v", s.State)
 	}
 	kept(t, s, before)

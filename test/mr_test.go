@@ -16,6 +16,7 @@ import (
 	"sigmaos/api"
 	"sigmaos/sigma"
 	"sigmaos/sigma/admin"
+	"sigmaos/sigma/job"
 	"sigmaos/sigma/mr"
 )
 
@@ -230,7 +231,7 @@ func mrJobs(t *testing.T, n *Node, texts map[string]string) {
 		{strings.Join(found, ""), []string{"--app", "grep", "--in", "/ux/~local/in", "--out", "/ux/~local/o4", "--split", "30000", "--", "whale"}},
 	} {
 		s, code := mrRun(t, n, tt.args...)
-		if code != 0 || s.State.Phase != mr.Done {
+		if code != 0 || s.State.Phase != job.Done {
 			t.Fatalf("case %d: status %d, %+v", i, code, s.State)
 		}
 		p := parts(t, n, s.Spec.Out)
@@ -303,7 +304,7 @@ func TestMapReduceBadInput(t *testing.T) {
 				args = append([]string{"--out", out}, tt.args...)
 			}
 			s, code := mrRun(t, n, args...)
-			if code != 1 || s.State.Phase != mr.Failed {
+			if code != 1 || s.State.Phase != job.Failed {
 				t.Errorf("status %d, %+v", code, s.State)
 			}
 			for _, w := range tt.want {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sigmaos/api"
+	"sigmaos/sigma/job"
 )
 
 // Options say what is to be made of an image.
@@ -20,7 +21,7 @@ type Options struct {
 const maxSide = 16384
 
 func (o *Options) normalize(subject string) error {
-	def(&o.Quality, 85)
+	job.Default(&o.Quality, 85)
 	switch {
 	case o.Width < 1 || o.Height < 1 || o.Width > maxSide || o.Height > maxSide:
 		return api.E(api.Invalid, "img", subject, "a size of %d by %d; each side is 1 to %d", o.Width, o.Height, maxSide)
@@ -75,12 +76,4 @@ func ParseSize(s string) (w, h int, err error) {
 		return 0, 0, api.E(api.Invalid, "img", s, "want WIDTHxHEIGHT, as 640x640, each 1 to %d", maxSide)
 	}
 	return w, h, nil
-}
-
-// def sets what is the zero value.
-func def[T comparable](v *T, to T) {
-	var zero T
-	if *v == zero {
-		*v = to
-	}
 }

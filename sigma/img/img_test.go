@@ -10,6 +10,7 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/sigma"
+	"sigmaos/sigma/job"
 )
 
 func TestParseSize(t *testing.T) {
@@ -29,7 +30,7 @@ func TestParseSize(t *testing.T) {
 }
 
 func TestSpecIsChecked(t *testing.T) {
-	good := Spec{Name: "a", Program: "/bin/img", In: "/in", Out: "/out", Options: Options{Width: 10, Height: 10}}
+	good := Spec{Spec: job.Spec{Name: "a", Program: "/bin/img", Out: "/out"}, In: "/in", Options: Options{Width: 10, Height: 10}}
 	for name, change := range map[string]func(*Spec){
 		"":                            func(*Spec) {},
 		"no size":                     func(s *Spec) { s.Width = 0 },
@@ -89,10 +90,9 @@ func TestVerdicts(t *testing.T) {
 		{"evicted", sigma.Status{State: api.Evicted}, back},
 		{"its node lost", sigma.Status{State: api.Lost}, back},
 	} {
-		var a attempt
-		a.judge(tt.st)
-		if a.verdict != tt.want || (a.err == nil) != (tt.want == made) {
-			t.Errorf("%s: %v, %v; want %v", tt.name, a.verdict, a.err, tt.want)
+		got, _, err := judge(job.Outcome{Proc: "p", Status: tt.st}, time.Minute)
+		if got != tt.want || (err == nil) != (tt.want == made) {
+			t.Errorf("%s: %v, %v; want %v", tt.name, got, err, tt.want)
 		}
 	}
 }

@@ -3,96 +3,40 @@ package img
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
 	"path"
 	"time"
 
 	"sigmaos/api"
-	"sigmaos/sigma"
+	"sigmaos/sigma/job"
 	"sigmaos/sigma/tasks"
 )
 
-const (
-	tick      = 200 * time.Millisecond
-	saveEvery = 300 * time.Millisecond
-	saveShare = 20 // of the time goes into saving, at most one part in so many
-	// An attempt that came back delays the next by pauseLeast, doubled up to
-	// pauseMost. An image that came back maxReturns times fails with each more.
-	pauseLeast = 50 * time.Millisecond
-	pauseMost  = time.Second
-	maxReturns = 200
-	windUp     = 3 * time.Second // for attempts to be ended
-)
+const tick = 200 * time.Millisecond
 
-// leader is the coordinator that leads, for one term. All that it writes is behind
-// the term's fence where the server knows fences.
+// leader is the coordinator that leads, for one term.
 type leader struct {
-	*coordinator
-	n    *sigma.Names // fenced
+	t    *job.Term
 	spec *Spec
+	st   *State
 
-	st       State
-	saved    time.Time     // of st
-	cost     time.Duration // of saving
 	q        *tasks.Queue
 	parallel int
-
-	running  int
-	outcomes chan outcome
-	pause    time.Time // no attempt begins before
-	pauses   int       // attempts in a row that came back
+	procs    *job.Attempts[tasks.Task]
+	pause    job.Backoff
 }
 
-// outcome is the end of an attempt.
-type outcome struct {
-	task tasks.Task
-	attempt
+func newLeader(t *job.Term, s *Summary) job.Work {
+	return &leader{t: t, spec: &s.Spec, st: &s.State}
 }
 
-// failure ends the job for good.
-type failure struct{ err error }
-
-func (f *failure) Error() string { return f.err.Error() }
-func (f *failure) Unwrap() error { return f.err }
-
-// run does what is left of the job. An error leaves it to the next leader.
-func (l *leader) run(ctx context.Context) error {
-	_, st, err := load(ctx, l.n, l.dir)
-	if err != nil || st.Phase.Final() {
+// Do runs attempts until every image has its result.
+func (l *leader) Do(ctx context.Context) error {
+	if err := l.plan(ctx); err != nil {
 		return err
 	}
-	l.st = *st
-	l.st.Terms++
-	if l.st.Started.IsZero() {
-		l.st.Started = time.Now()
-	}
-	if err = l.plan(ctx); err == nil {
-		err = l.schedule(ctx)
-	}
-	var f *failure
-	switch {
-	case err == nil:
-		return l.finish(ctx, nil)
-	case errors.As(err, &f):
-		return l.finish(ctx, f.err)
-	case ctx.Err() != nil:
-		return err
-	}
-	if api.KindOf(err) != api.Conflict { // of a fence: another leads
-		if l.errs++; l.errs >= patience {
-			return l.finish(ctx, err)
-		}
-	}
-	return err
-}
-
-// schedule runs attempts until every image has its result.
-func (l *leader) schedule(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	l.outcomes = make(chan outcome, 64)
-	defer l.endAttempts(cancel)
+	l.procs = job.NewAttempts[tasks.Task](ctx)
+	defer l.procs.End()
 	t := time.NewTicker(tick)
 	defer t.Stop()
 	l.st.Phase = Scaling
@@ -100,17 +44,18 @@ func (l *leader) schedule(ctx context.Context) error {
 		if err := l.fill(ctx); err != nil {
 			return err
 		}
-		if time.Since(l.saved) > max(saveEvery, saveShare*l.cost) {
-			if err := l.save(ctx); err != nil {
-				return err
-			}
+		if err := l.t.Save(ctx); err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
 			return api.E(api.Unavailable, "img", l.spec.Name, "the term has ended")
-		case o := <-l.outcomes:
-			l.running--
-			if err := l.settle(ctx, o); err != nil {
+		case e := <-l.procs.Events:
+			l.procs.Took(e)
+			if e.Began {
+				continue
+			}
+			if err := l.settle(ctx, e.Of, e.Outcome); err != nil {
 				return err
 			}
 		case <-t.C:
@@ -121,7 +66,7 @@ func (l *leader) schedule(ctx context.Context) error {
 
 // fill begins attempts while there is room.
 func (l *leader) fill(ctx context.Context) error {
-	for l.running < l.parallel && time.Now().After(l.pause) {
+	for l.procs.Len() < l.parallel && l.pause.Over() {
 		t, ok, err := l.q.Acquire(ctx)
 		if err != nil || !ok {
 			return err
@@ -130,57 +75,35 @@ func (l *leader) fill(ctx context.Context) error {
 		if err := json.Unmarshal(t.Payload, &im); err != nil {
 			return err
 		}
-		d := workerDesc(l.spec.Program, work{Job: l.dir, Options: l.spec.Options, Attempt: t.Attempt, Limit: l.spec.TaskLimit,
+		d := workerDesc(l.spec.Program, work{Job: l.t.Dir, Options: l.spec.Options, Attempt: t.Attempt, Limit: l.spec.TaskLimit,
 			In: path.Join(l.spec.In, im.Name), Out: path.Join(l.spec.Out, im.Name), Taken: im.Taken})
-		l.running++
-		out, limit := l.outcomes, l.spec.TaskLimit
-		go func() { out <- outcome{t, try(ctx, d, limit)} }()
+		l.procs.Begin(t, d, l.spec.TaskLimit)
 	}
 	return nil
 }
 
-// endAttempts ends those under way, and waits a while for that.
-func (l *leader) endAttempts(cancel func()) {
-	cancel()
-	end := time.After(windUp)
-	for ; l.running > 0; l.running-- {
-		select {
-		case <-l.outcomes:
-		case <-end:
-			out, left := l.outcomes, l.running // whoever is late finds somebody who listens
-			go func() {
-				for range left {
-					<-out
-				}
-			}()
-			l.running = 0
-			return
-		}
-	}
-}
-
 // settle takes an attempt's end.
-func (l *leader) settle(ctx context.Context, o outcome) error {
-	id, n := o.task.ID, o.task.Attempt
-	switch o.verdict {
+func (l *leader) settle(ctx context.Context, t tasks.Task, o job.Outcome) error {
+	v, r, failure := judge(o, l.spec.TaskLimit)
+	switch v {
 	case hopeless:
-		return &failure{o.err}
+		return &job.Failure{Err: failure}
 	case made, refused:
-		b, err := json.Marshal(o.report)
+		b, err := json.Marshal(r)
 		if err != nil {
 			return err
 		}
-		l.pauses, l.errs = 0, 0
-		_, err = l.q.Done(ctx, id, n, b)
+		l.pause.Reset()
+		l.t.Progress()
+		_, err = l.q.Done(ctx, t.ID, t.Attempt, b)
 		return err
 	case back:
-		l.pause = time.Now().Add(min(pauseLeast<<min(l.pauses, 10), pauseMost))
-		l.pauses++
-		if o.task.Returns < maxReturns {
-			return l.q.Back(ctx, id, n)
+		l.pause.More()
+		if t.Returns < job.MaxReturns {
+			return l.q.Back(ctx, t.ID, t.Attempt)
 		}
 	}
-	return l.q.Failed(ctx, id, n, o.err.Error())
+	return l.q.Failed(ctx, t.ID, t.Attempt, failure.Error())
 }
 
 // results are those of the images that have one, in the order of their names.
@@ -204,54 +127,48 @@ func (l *leader) results() (out []Result) {
 	return out
 }
 
-// save writes down how far the job is.
-func (l *leader) save(ctx context.Context) error {
-	begin := time.Now()
-	if l.q != nil {
-		l.st.count(l.results())
-		l.st.Total, l.st.Running, l.st.Attempts, l.st.Failures, l.st.Returned = 0, l.running, 0, 0, 0
-		for _, t := range l.q.Tasks() {
-			l.st.Total++
-			l.st.Attempts += t.Attempt
-			l.st.Failures += t.Failure
-			l.st.Returned += t.Returns
+// Update counts the tasks, as long as there is a queue.
+func (l *leader) Update() {
+	if l.q == nil {
+		return
+	}
+	l.st.count(l.results())
+	l.st.Total, l.st.Running, l.st.Attempts, l.st.Failures, l.st.Returned = 0, 0, 0, 0, 0
+	for _, t := range l.q.Tasks() {
+		l.st.Total++
+		l.st.Attempts += t.Attempt
+		l.st.Failures += t.Failure
+		l.st.Returned += t.Returns
+		if t.State == tasks.Running {
+			l.st.Running++
 		}
 	}
-	b, err := json.Marshal(l.st)
-	if err != nil {
-		return err
-	}
-	if _, err = l.n.PutFile(ctx, l.dir+"/state", b); err == nil {
-		l.saved = time.Now()
-		l.cost = l.saved.Sub(begin)
-	}
-	return err
 }
 
-// finish writes every image's result, and then makes the job final.
-func (l *leader) finish(ctx context.Context, failed error) error {
-	if l.q != nil {
-		all := l.results()
-		l.st.Parts = (len(all) + perPart - 1) / perPart
-		for i := range l.st.Parts {
-			b, err := json.Marshal(all[i*perPart : min((i+1)*perPart, len(all))])
-			if err != nil {
-				return err
-			}
-			if _, err := l.n.PutFile(ctx, partOf(l.dir, i), b); err != nil {
-				return err
-			}
+// Conclude writes every image's result.
+func (l *leader) Conclude(ctx context.Context) error {
+	if l.q == nil {
+		return nil
+	}
+	all := l.results()
+	l.st.Parts = (len(all) + perPart - 1) / perPart
+	for i := range l.st.Parts {
+		b, err := json.Marshal(all[i*perPart : min((i+1)*perPart, len(all))])
+		if err != nil {
+			return err
+		}
+		if _, err := l.t.PutFile(ctx, partOf(l.t.Dir, i), b); err != nil {
+			return err
 		}
 	}
-	if err := l.freeOutput(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	l.st.Phase, l.st.Ended = Done, time.Now()
-	if failed != nil {
-		l.st.Phase, l.st.Error = Failed, failed.Error()
-	}
-	return l.save(ctx)
+	return nil
 }
 
-func taskID(i int) string             { return fmt.Sprintf("%06d", i) }
+// Clean removes the queue.
+func (l *leader) Clean(ctx context.Context) {
+	if err := l.t.RemoveAll(ctx, l.t.Dir+"/tasks"); err != nil && api.KindOf(err) != api.NotFound {
+		l.t.Note("%v", err)
+	}
+}
+
 func partOf(dir string, i int) string { return fmt.Sprintf("%s/images-%03d", dir, i) }

@@ -45,7 +45,7 @@ func Main(fn Func) {
 	}
 	switch w.Role {
 	case "coordinator":
-		runCoordinator(w)
+		Jobs.Coordinate(w.Job, newLeader)
 	case "service":
 		runService(w)
 	default:
@@ -56,10 +56,11 @@ func Main(fn Func) {
 // workerDesc is the proc that does w with a program.
 func workerDesc(program string, w work) *sigma.Desc {
 	w.Role, w.Spawned = "worker", time.Now().UnixNano()
-	return &sigma.Desc{Program: program, Name: "img-worker", Memory: w.Memory, Env: env(w)}
+	return &sigma.Desc{Program: program, Name: "img-worker", Memory: w.Memory, Env: w.env()}
 }
 
-func env(w work) []string {
+// env is the environment of a proc that does w.
+func (w work) env() []string {
 	b, _ := json.Marshal(w)
 	return []string{workVar + "=" + string(b)}
 }

@@ -2,14 +2,13 @@ package img
 
 import (
 	"context"
-	"encoding/json"
 	"io/fs"
 	"path"
 	"strings"
 
 	"sigmaos/api"
 	"sigmaos/sigma"
-	"sigmaos/sigma/tasks"
+	"sigmaos/sigma/job"
 )
 
 // maxImages is how many one job takes.
@@ -21,73 +20,43 @@ type image struct {
 	Taken []string `json:"taken,omitempty"` // endings that its result must not get
 }
 
-// plan lists the images, once: the file plan says that all of them are submitted.
+// plan lists the images, once.
 func (l *leader) plan(ctx context.Context) (err error) {
-	_, err = l.n.Stat(ctx, l.dir+"/plan")
-	if api.KindOf(err) == api.NotFound {
-		l.st.Phase = Planning
-		if err = l.save(ctx); err == nil {
-			err = l.newPlan(ctx)
+	l.q, err = l.t.Plan(ctx, "tasks", func(ctx context.Context) (out []any, err error) {
+		list, err := l.images(ctx)
+		for _, im := range list {
+			out = append(out, im)
 		}
-	}
-	if err != nil {
-		return err
-	}
-	if l.q == nil {
-		if l.q, err = tasks.Open(ctx, tasks.In(l.n), l.dir+"/tasks", tasks.Options{Tries: l.spec.Tries}); err != nil {
-			return err
+		if job.Lasting(err) {
+			err = &job.Failure{Err: err}
 		}
-	}
-	if l.parallel = l.spec.Parallel; l.parallel == 0 {
-		l.parallel, err = parallel(ctx, l.n)
+		return out, err
+	})
+	if err == nil {
+		l.parallel, err = job.Parallel(ctx, l.t.Names, l.spec.Parallel)
 	}
 	return err
 }
 
-// parallel is how many workers there are at a time: two for each node.
-func parallel(ctx context.Context, n *sigma.Names) (int, error) {
-	nodes, err := n.ReadDir(ctx, "/ux", "", 0)
-	return max(4, 2*len(nodes)), err
-}
-
-func (l *leader) newPlan(ctx context.Context) error {
-	if err := l.n.RemoveAll(ctx, l.dir+"/tasks"); err != nil && api.KindOf(err) != api.NotFound { // of a leader that did not finish it
-		return err
-	}
-	names, err := find(ctx, l.n, l.spec.In)
+// images finds the input, and makes room for the output.
+func (l *leader) images(ctx context.Context) ([]image, error) {
+	names, err := find(ctx, l.t.Names, l.spec.In)
 	if err != nil {
-		return ofJob(nodeGone(ctx, l.n, l.spec.In, err))
+		return nil, job.Reachable(ctx, l.t.Names, err, l.spec.In)
 	}
-	if err := l.takeOutput(ctx); err != nil {
-		return ofJob(nodeGone(ctx, l.n, l.spec.Out, err))
+	there, err := l.t.TakeOutput(ctx)
+	if err == nil && len(there) > 0 && !l.spec.Overwrite {
+		err = api.E(api.Exists, "img", l.spec.Out, "the output directory has %s in it; name another, or replace files of the same names with --overwrite", there[0])
+	}
+	if err != nil {
+		return nil, err
 	}
 	for dir := range dirsOf(names) {
-		if err := l.n.MkdirAll(ctx, path.Join(l.spec.Out, dir), 0o775); err != nil {
-			return ofJob(err)
+		if err := l.t.MkdirAll(ctx, path.Join(l.spec.Out, dir), 0o775); err != nil {
+			return nil, err
 		}
 	}
-	if l.q, err = tasks.Open(ctx, tasks.In(l.n), l.dir+"/tasks", tasks.Options{Tries: l.spec.Tries}); err != nil {
-		return err
-	}
-	for i, im := range images(names) {
-		b, err := json.Marshal(im)
-		if err != nil {
-			return err
-		}
-		if err := l.q.Submit(ctx, taskID(i), b); err != nil {
-			return err
-		}
-	}
-	_, err = l.n.PutFile(ctx, l.dir+"/plan", []byte("planned\n"))
-	return err
-}
-
-// ofJob makes an error that will be the same next time the job's own.
-func ofJob(err error) error {
-	if permanent(err) || api.KindOf(err) == api.Exists {
-		return &failure{err}
-	}
-	return err
+	return images(names), nil
 }
 
 // images are the tasks of files of these names.
@@ -156,45 +125,4 @@ func findIn(ctx context.Context, n *sigma.Names, in, dir string, out []string) (
 		}
 	}
 	return out, nil
-}
-
-// takeOutput makes the output directory this job's: it was empty, or may be
-// written over.
-func (l *leader) takeOutput(ctx context.Context) error {
-	out := l.spec.Out
-	if err := l.n.MkdirAll(ctx, out, 0o775); err != nil {
-		return err
-	}
-	_, err := l.n.PutFile(ctx, l.spec.claim(), []byte(l.spec.ID), sigma.Exclusive())
-	if api.KindOf(err) == api.Exists {
-		b, _, gerr := l.n.GetFile(ctx, l.spec.claim())
-		if gerr != nil {
-			return gerr
-		}
-		if err = nil; string(b) != l.spec.ID {
-			return api.E(api.Exists, "img", out, "another job writes there; if that is over, remove %s", l.spec.claim())
-		}
-	}
-	if err != nil || l.spec.Overwrite {
-		return err
-	}
-	list, err := l.n.ReadDir(ctx, out, "", 0)
-	for _, i := range list {
-		if name := i.Name(); name != path.Base(l.spec.claim()) {
-			return api.E(api.Exists, "img", out, "the output directory has %s in it; name another, or replace files of the same names with --overwrite", name)
-		}
-	}
-	return err
-}
-
-// freeOutput gives the output directory back.
-func (l *leader) freeOutput(ctx context.Context) error {
-	b, _, err := l.n.GetFile(ctx, l.spec.claim())
-	if err == nil && string(b) == l.spec.ID {
-		err = l.n.Remove(ctx, l.spec.claim())
-	}
-	if api.KindOf(err) == api.NotFound {
-		err = nil
-	}
-	return err
 }

@@ -12,6 +12,7 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/sigma"
+	"sigmaos/sigma/job"
 	"sigmaos/sigma/rpc"
 )
 
@@ -37,10 +38,10 @@ const (
 )
 
 func (s *Service) normalize() error {
-	def(&s.Memory, defMemory)
-	def(&s.Tries, defTries)
-	def(&s.Limit, defTaskLimit)
-	def(&s.Queue, defQueue)
+	job.Default(&s.Memory, defMemory)
+	job.Default(&s.Tries, defTries)
+	job.Default(&s.Limit, defTaskLimit)
+	job.Default(&s.Queue, defQueue)
 	bad := func(format string, args ...any) error { return api.E(api.Invalid, "img", s.Path, format, args...) }
 	switch {
 	case !strings.HasPrefix(s.Path, "/") || strings.HasSuffix(s.Path, "/"):
@@ -64,7 +65,7 @@ func StartService(ctx context.Context, c *sigma.Client, s Service) (sigma.ProcID
 	if err := c.Names().MkdirAll(ctx, path.Dir(s.Path), 0o775); err != nil {
 		return "", err
 	}
-	d := &sigma.Desc{Program: s.Program, Name: "img-service", Class: sigma.LC, MCPU: serviceCPU, Memory: serviceMem, Env: env(work{Role: "service", Service: &s})}
+	d := &sigma.Desc{Program: s.Program, Name: "img-service", Class: sigma.LC, MCPU: serviceCPU, Memory: serviceMem, Env: work{Role: "service", Service: &s}.env()}
 	id, err := c.Spawn(ctx, d)
 	if err != nil {
 		return "", err
@@ -92,7 +93,7 @@ func runService(w *work) {
 	s := &server{Service: *w.Service, n: sigma.Self().Names()}
 	lis, err := s.open(ctx)
 	if err != nil {
-		leave(err)
+		job.Leave(1, err.Error(), nil)
 	}
 	srv := rpc.NewServer(rpc.Options{MaxFrame: frame, MaxBytes: frame, MaxConns: maxClients})
 	srv.Handle("scale", s.scale)
@@ -110,7 +111,10 @@ func runService(w *work) {
 	if cerr := s.n.RemoveAll(ctx, s.dir); err == nil && api.KindOf(cerr) != api.NotFound {
 		err = cerr
 	}
-	leave(err)
+	if err != nil {
+		job.Leave(1, err.Error(), nil)
+	}
+	job.Leave(0, "", nil)
 }
 
 // open makes the scratch directory and the endpoint, and publishes it.
@@ -123,10 +127,8 @@ func (s *server) open(ctx context.Context) (*sigma.Listener, error) {
 	if err := s.n.MkdirAll(ctx, s.dir, 0o775); err != nil {
 		return nil, err
 	}
-	if s.Parallel == 0 {
-		if s.Parallel, err = parallel(ctx, s.n); err != nil {
-			return nil, err
-		}
+	if s.Parallel, err = job.Parallel(ctx, s.n, s.Parallel); err != nil {
+		return nil, err
 	}
 	s.slots = make(chan struct{}, s.Parallel)
 	lis, ep, err := sigma.NewEndpoint(ctx)
@@ -218,27 +220,27 @@ func (s *server) one(ctx context.Context, body []byte) (res Result, out []byte, 
 func (s *server) try(ctx context.Context, w work, name string) (Result, error) {
 	for failures, returns := 0, 0; ; {
 		w.Attempt++
-		a := try(ctx, workerDesc(s.Program, w), s.Limit)
-		a.report.Name, a.report.Attempts = name, w.Attempt
-		switch a.verdict {
+		v, r, err := judge(job.Run(ctx, workerDesc(s.Program, w), s.Limit, nil), s.Limit)
+		r.Name, r.Attempts = name, w.Attempt
+		switch v {
 		case made:
-			return a.report.Result, nil
+			return r.Result, nil
 		case refused:
-			return a.report.Result, api.E(api.Invalid, "scale", name, "%s", a.report.Error)
+			return r.Result, api.E(api.Invalid, "scale", name, "%s", r.Error)
 		case hopeless:
-			return a.report.Result, a.err
+			return r.Result, err
 		case failed:
 			failures++
 		case back:
 			returns++
 		}
-		if failures >= s.Tries || returns >= maxReturns {
-			return a.report.Result, api.E(api.Unavailable, "scale", name, "%v (tried %d times)", a.err, w.Attempt)
+		if failures >= s.Tries || returns >= job.MaxReturns {
+			return r.Result, api.E(api.Unavailable, "scale", name, "%v (tried %d times)", err, w.Attempt)
 		}
 		select {
 		case <-ctx.Done():
-			return a.report.Result, ctx.Err()
-		case <-time.After(min(pauseLeast<<min(returns, 10), pauseMost)):
+			return r.Result, ctx.Err()
+		case <-time.After(job.Delay(returns)):
 		}
 	}
 }

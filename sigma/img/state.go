@@ -3,30 +3,16 @@ package img
 import (
 	"slices"
 	"time"
+
+	"sigmaos/sigma/job"
 )
 
-// Phase is where a job is.
-type Phase string
+// Scaling is the phase between planning and the end.
+const Scaling job.Phase = "scaling"
 
-const (
-	Submitted Phase = "submitted" // no coordinator has looked at it
-	Planning  Phase = "planning"
-	Scaling   Phase = "scaling"
-	Done      Phase = "done"   // final: every image has its result
-	Failed    Phase = "failed" // final: the job could not go on
-)
-
-// Final reports whether the job has ended.
-func (p Phase) Final() bool { return p == Done || p == Failed }
-
-// State is how far a job is, as its coordinator keeps it.
+// State is how far a job is, as its coordinators keep it.
 type State struct {
-	Phase Phase  `json:"phase"`
-	Error string `json:"error,omitempty"`
-	Terms int    `json:"terms"` // leaders that the job has had
-
-	Started time.Time `json:"started,omitzero"` // by the first leader
-	Ended   time.Time `json:"ended,omitzero"`
+	job.State
 
 	Total    int `json:"total"`
 	Done     int `json:"done"`             // scaled

@@ -2,17 +2,15 @@ package img
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"runtime/debug"
 	"strings"
-	"syscall"
 	"time"
 
 	"sigmaos/api"
 	"sigmaos/sigma"
+	"sigmaos/sigma/job"
 )
 
 // report is what a worker says at its end, as the data of Exited.
@@ -24,9 +22,7 @@ type report struct {
 
 const (
 	maxInput = 1 << 30 // of an image's file; less in a worker of less memory
-	overLook = 2 * time.Second
-	exitOver = 3
-	maxError = 600 // bytes of one that goes into a report
+	maxError = 600     // bytes of one that goes into a report
 )
 
 // runWorker is the life of a worker.
@@ -38,27 +34,13 @@ func runWorker(w *work, fn Func, began time.Time) {
 		w.leave(report{}, api.E(api.Internal, "img", w.In, "it took longer than the limit of %v for one attempt", w.Limit))
 	})
 	if w.Job != "" {
-		go w.watchJob(ctx)
+		go job.Watch(ctx, w.Job)
 	}
 	r, err := w.scale(ctx, fn)
 	r.Start = time.Duration(began.UnixNano() - w.Spawned)
 	r.Wall = time.Since(began)
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) == nil {
-		r.CPU, r.RSS = time.Duration(u.Utime.Nano()+u.Stime.Nano()), u.Maxrss<<10
-	}
+	r.CPU, r.RSS = job.Usage()
 	w.leave(r, err)
-}
-
-// watchJob ends the proc when its job is over or gone: nobody wants its work then.
-func (w *work) watchJob(ctx context.Context) {
-	for range time.Tick(overLook) {
-		b, _, err := sigma.GetFile(ctx, w.Job+"/state")
-		var st State
-		if api.KindOf(err) == api.NotFound || err == nil && json.Unmarshal(b, &st) == nil && st.Phase.Final() {
-			os.Exit(exitOver)
-		}
-	}
 }
 
 // scale reads, scales and writes.
@@ -104,7 +86,7 @@ func permanent(err error) bool {
 func read(ctx context.Context, n *sigma.Names, path string, most int64) ([]byte, error) {
 	f, err := n.Open(ctx, path)
 	if err != nil {
-		return nil, nodeGone(ctx, n, path, err)
+		return nil, job.Reachable(ctx, n, err, path)
 	}
 	defer f.Close()
 	i, err := f.Stat()
@@ -120,19 +102,6 @@ func read(ctx context.Context, n *sigma.Names, path string, most int64) ([]byte,
 		err = nil
 	}
 	return data[:k], err
-}
-
-// nodeGone makes "not found" on a node that is not there a thing that may pass.
-func nodeGone(ctx context.Context, n *sigma.Names, path string, err error) error {
-	rest, ok := strings.CutPrefix(path, "/ux/")
-	if !ok || api.KindOf(err) != api.NotFound {
-		return err
-	}
-	node, _, _ := strings.Cut(rest, "/")
-	if _, serr := n.Stat(ctx, "/ux/"+node+"/"); serr != nil {
-		return api.E(api.Unavailable, "img", path, "node %s does not answer (%v)", node, err)
-	}
-	return err
 }
 
 // endings are how the names of files of a format end; results get the first when
@@ -161,26 +130,10 @@ func (w *work) target(format string) (string, error) {
 
 // leave reports and ends the proc.
 func (w *work) leave(r report, err error) {
-	st := sigma.Status{}
-	if err != nil {
-		st.Code = 1
-		r.Retry = transient(err)
-		r.Error = err.Error()
-		r.Error = r.Error[:min(len(r.Error), maxError)]
-		st.Message = fmt.Sprintf("%s, attempt %d: %v", w.In, w.Attempt, err)
-		st.Message = st.Message[:min(len(st.Message), api.MaxMessage)]
-		fmt.Fprintln(os.Stderr, st.Message)
+	if err == nil {
+		job.Leave(0, "", r)
 	}
-	st.Data, _ = json.Marshal(r)
-	sigma.Exited(st)
-	os.Exit(st.Code)
-}
-
-// transient says that an error is the system's state of this moment.
-func transient(err error) bool {
-	switch api.KindOf(err) {
-	case api.Unavailable, api.Deadline, api.Canceled:
-		return true
-	}
-	return false
+	r.Retry, r.Error = job.Transient(err), err.Error()
+	r.Error = r.Error[:min(len(r.Error), maxError)]
+	job.Leave(1, fmt.Sprintf("%s, attempt %d: %v", w.In, w.Attempt, err), r)
 }

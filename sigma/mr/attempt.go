@@ -9,104 +9,32 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/sigma"
+	"sigmaos/sigma/job"
 	"sigmaos/sigma/tasks"
 )
 
-const (
-	spawnTime = 30 * time.Second // for a Spawn to be taken
-	startTime = time.Hour        // in the queue
-	killTime  = 2 * time.Second
-	nodeAway  = 8 * time.Second // until a node that cannot be reached counts as lost
-	limitMore = 5 * time.Second // beyond the limit, for a proc that does not end itself
-)
+// nodeAway is how long until a node that cannot be reached counts as lost.
+const nodeAway = 8 * time.Second
 
 // attempt is one proc for one task.
 type attempt struct {
-	kind   string
-	task   tasks.Task
-	cancel context.CancelFunc
-	began  time.Time // when it said Started
-	proc   sigma.ProcID
-	used   map[string]int // reduce: the attempts of maps whose files it was given
+	kind  string
+	task  tasks.Task
+	stop  context.CancelFunc
+	began time.Time      // when it said Started
+	used  map[string]int // reduce: the attempts of maps whose files it was given
 }
 
-// outcome is news of an attempt: that it began, or how it ended.
-type outcome struct {
-	a     *attempt
-	began bool
-	proc  sigma.ProcID
-	st    sigma.Status
-	late  bool // it was ended because of the time limit
-	err   error
-}
-
-// begin starts a goroutine that starts a proc and waits for it. It ends with ctx,
-// and the proc with it.
-func (l *leader) begin(ctx context.Context, kind string, t tasks.Task) {
+// begin starts a proc for a task.
+func (l *leader) begin(kind string, t tasks.Task) {
 	a := &attempt{kind: kind, task: t}
-	d := l.desc(a)
-	var actx context.Context
-	actx, a.cancel = context.WithCancel(ctx)
 	l.attempts[a] = true
-	out, limit := l.outcomes, l.spec.TaskLimit
-	go func() {
-		o := run(actx, d, limit, func(id sigma.ProcID) { out <- outcome{a: a, began: true, proc: id} })
-		o.a = a
-		out <- o
-	}()
+	a.stop = l.procs.Begin(a, l.desc(a), l.spec.TaskLimit)
 }
 
-// run starts a proc and waits for its end.
-func run(ctx context.Context, d *sigma.Desc, limit time.Duration, started func(sigma.ProcID)) (o outcome) {
-	sctx, cancel := context.WithTimeout(ctx, spawnTime)
-	o.proc, o.err = sigma.Spawn(sctx, d)
-	cancel()
-	if o.err != nil {
-		return o
-	}
-	wctx, cancel := context.WithTimeout(ctx, startTime)
-	err := sigma.WaitStart(wctx, o.proc)
-	cancel()
-	if err == nil {
-		started(o.proc)
-	}
-	wctx, cancel = context.WithTimeout(ctx, limit+limitMore)
-	defer cancel()
-	if _, ended := err.(*sigma.ExitError); err == nil || ended {
-		o.st, err = sigma.WaitExit(wctx, o.proc)
-	}
-	if err != nil {
-		o.err, o.late = err, ctx.Err() == nil && wctx.Err() != nil
-		kctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTime)
-		defer cancel()
-		sigma.Kill(kctx, o.proc, 0)
-	}
-	return o
-}
-
-// endAttempts ends those under way, and waits a while for that.
-func (l *leader) endAttempts(cancel func()) {
-	cancel()
-	end := time.After(windUp)
-	for len(l.attempts) > 0 {
-		select {
-		case o := <-l.outcomes:
-			if !o.began {
-				delete(l.attempts, o.a)
-			}
-		case <-end:
-			out, left := l.outcomes, len(l.attempts) // whoever is late finds somebody who listens
-			go func() {
-				for left > 0 {
-					if o := <-out; !o.began {
-						left--
-					}
-				}
-			}()
-			l.attempts = make(map[*attempt]bool)
-		}
-	}
-}
+// oneThread keeps an attempt's Go code to one thread at a time: it is the jobs that
+// run side by side.
+const oneThread = "GOMAXPROCS=1"
 
 // desc is the proc of an attempt.
 func (l *leader) desc(a *attempt) *sigma.Desc {
@@ -122,8 +50,7 @@ func (l *leader) desc(a *attempt) *sigma.Desc {
 		a.used = make(map[string]int)
 		w.Dirs, w.Runs = l.runs(a.used)
 	}
-	b, _ := json.Marshal(w)
-	return &sigma.Desc{Program: l.spec.Program, Name: "mr-" + a.kind, Memory: l.spec.Memory, Env: []string{workVar + "=" + string(b)}}
+	return &sigma.Desc{Program: l.spec.Program, Name: "mr-" + a.kind, Memory: l.spec.Memory, Env: append(w.env(), oneThread)}
 }
 
 // runs lists what the finished maps have made.
@@ -147,40 +74,37 @@ func (l *leader) runs(used map[string]int) (dirs []string, out []mapRuns) {
 }
 
 // settle takes the news of an attempt.
-func (l *leader) settle(ctx context.Context, o outcome) error {
-	a := o.a
-	if o.began {
-		a.began, a.proc = time.Now(), o.proc
+func (l *leader) settle(ctx context.Context, e job.Event[*attempt]) error {
+	a, o := e.Of, e.Outcome
+	if e.Began {
+		a.began = time.Now()
 		return nil
 	}
 	delete(l.attempts, a)
-	a.cancel()
 	q := l.queue(a.kind)
 	var r result
-	json.Unmarshal(o.st.Data, &r)
+	json.Unmarshal(o.Status.Data, &r)
 	switch {
-	case o.late:
+	case o.Late:
 		return q.Failed(ctx, a.task.ID, a.task.Attempt, l.told(a, o, fmt.Sprintf("it took longer than the limit of %v for one attempt", l.spec.TaskLimit)))
-	case o.err != nil && a.task.State == tasks.Done: // a copy was faster
+	case o.Err != nil && a.task.State == tasks.Done: // a copy was faster
 		return nil
-	case o.err != nil && forGood(o.err) && o.proc == "":
-		return &failure{o.err}
-	case o.err != nil:
+	case o.Refused():
+		return &job.Failure{Err: o.Err}
+	case o.Err != nil:
 		return l.back(ctx, a)
-	case o.st.OK():
+	case o.Status.OK():
 		return l.done(ctx, a, o)
 	case r.Lost != "":
 		return l.lost(ctx, a, r.Lost)
-	case r.Retry, o.st.State == api.Exited && o.st.Code == exitOver, o.st.State == api.Signal && o.st.Signal == 9:
+	case r.Retry, o.NoVerdict(), o.Status.State == api.Killed, o.Status.State == api.Signal && o.Status.Signal == 9:
 		return l.back(ctx, a)
-	case o.st.State == api.Exited, o.st.State == api.OOM, o.st.State == api.Signal:
-		return q.Failed(ctx, a.task.ID, a.task.Attempt, l.told(a, o, o.st.String()))
 	}
-	return l.back(ctx, a) // lost, evicted, killed, refused
+	return q.Failed(ctx, a.task.ID, a.task.Attempt, l.told(a, o, o.Status.String()))
 }
 
 // told says which task a failure is of.
-func (l *leader) told(a *attempt, o outcome, what string) string {
+func (l *leader) told(a *attempt, o job.Outcome, what string) string {
 	where := ""
 	if a.kind == "map" {
 		var s split
@@ -193,29 +117,29 @@ func (l *leader) told(a *attempt, o outcome, what string) string {
 			where += ")"
 		}
 	}
-	return fmt.Sprintf("%s %s%s, proc %s: %s", a.kind, a.task.ID, where, o.proc.Short(), what)
+	return fmt.Sprintf("%s %s%s, proc %s: %s", a.kind, a.task.ID, where, o.Proc.Short(), what)
 }
 
 // back lets a task wait again, and the next attempt a moment.
 func (l *leader) back(ctx context.Context, a *attempt) error {
-	l.pause = time.Now().Add(min(pauseLeast<<min(l.pauses, 10), pauseMost))
-	l.pauses++
+	l.pause.More()
 	return l.queue(a.kind).Back(ctx, a.task.ID, a.task.Attempt)
 }
 
 // done commits a result; other attempts of the task are ended.
-func (l *leader) done(ctx context.Context, a *attempt, o outcome) error {
-	if _, err := l.queue(a.kind).Done(ctx, a.task.ID, a.task.Attempt, o.st.Data); err != nil {
+func (l *leader) done(ctx context.Context, a *attempt, o job.Outcome) error {
+	if _, err := l.queue(a.kind).Done(ctx, a.task.ID, a.task.Attempt, o.Status.Data); err != nil {
 		return err
 	}
-	l.pauses, l.errs = 0, 0
+	l.pause.Reset()
+	l.t.Progress()
 	if !a.began.IsZero() {
 		l.took[a.kind] = append(l.took[a.kind], time.Since(a.began))
 	}
 	for b := range l.attempts {
 		if b.kind == a.kind && b.task.ID == a.task.ID {
 			b.task.State = tasks.Done
-			b.cancel()
+			b.stop()
 		}
 	}
 	return nil

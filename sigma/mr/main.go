@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sigmaos/api"
+	"sigmaos/sigma/job"
 )
 
 // Main is the main function of a job's program. In a proc of a job it does that
@@ -23,7 +24,7 @@ func Main(apps ...App) {
 			os.Exit(2)
 		}
 		if w.Role == "coordinator" {
-			runCoordinator(w, apps)
+			Jobs.Coordinate(w.Job, func(t *job.Term, s *Summary) job.Work { return newLeader(t, s, apps) })
 		}
 		runWork(w, apps, began)
 	}

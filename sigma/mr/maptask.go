@@ -26,24 +26,18 @@ type mapTask struct {
 
 // run leaves the sizes of the runs in t.
 func (t *mapTask) run(ctx context.Context) error {
+	t.begin()
+	defer t.table.close()
 	if err := t.continueWith(ctx, t.split); err != nil {
 		return err
 	}
 	return t.guarded(func() error { return t.spill(ctx) })
 }
 
-// continueWith maps a split into the table.
+// continueWith maps a split into the table, which begin has made.
 func (t *mapTask) continueWith(ctx context.Context, s split) error {
-	if t.table == nil {
-		t.begin()
-	}
 	return t.guarded(func() error {
-		for _, g := range s {
-			if err := t.one(ctx, g); err != nil {
-				return err
-			}
-		}
-		return nil
+		return eachInput(ctx, t.s, s, &t.stats.Read, func(g Range, in input) error { return t.one(ctx, g, in) })
 	})
 }
 
@@ -76,12 +70,7 @@ func (t *mapTask) where() string {
 }
 
 // one maps a range.
-func (t *mapTask) one(ctx context.Context, g Range) error {
-	in, err := t.open(ctx, g.File)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
+func (t *mapTask) one(ctx context.Context, g Range, in input) error {
 	var failed error // of emit
 	emit := func(key, value []byte) {
 		if failed != nil {
@@ -100,11 +89,6 @@ func (t *mapTask) one(ctx context.Context, g Range) error {
 		}
 		return failed
 	})
-}
-
-func (t *mapTask) open(ctx context.Context, path string) (input, error) {
-	defer clock(&t.stats.Read)()
-	return t.s.Open(ctx, path)
 }
 
 // spill writes the table as a run, and empties it.

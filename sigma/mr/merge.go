@@ -80,7 +80,7 @@ func (m *merge) pop() error {
 }
 
 // Values are the values of one key, in the order of splits and as they were
-// emitted there.
+// emitted there, until Reduce returns.
 type Values struct {
 	m     *merge
 	key   []byte
@@ -111,10 +111,10 @@ func (v *Values) Next() ([]byte, bool) {
 
 // eachKey calls fn for each key; what fn leaves of the values is skipped.
 func (m *merge) eachKey(fn func(key []byte, v *Values) error) error {
-	var key []byte
+	v := new(Values)
 	for t := m.top(); t != nil; t = m.top() {
-		key = append(key[:0], t.key...)
-		v := &Values{m: m, key: key}
+		key := append(v.key[:0], t.key...)
+		*v = Values{m: m, key: key}
 		if err := fn(key, v); err != nil {
 			if v.err != nil {
 				err = v.err

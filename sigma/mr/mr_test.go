@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"sigmaos/sigma/job"
 )
 
 // words counts words that white space ends, with the counts as text.
@@ -67,7 +69,7 @@ type how struct {
 
 // runJob does a job's tasks one after the other, on disk, and returns the sorted
 // lines of the output, and how many runs the maps made.
-func runJob(t *testing.T, job Job, dir string, h how) (out string, runs int, err error) {
+func runJob(t *testing.T, j Job, dir string, h how) (out string, runs int, err error) {
 	t.Helper()
 	ctx := context.Background()
 	tmp := t.TempDir()
@@ -81,13 +83,13 @@ func runJob(t *testing.T, job Job, dir string, h how) (out string, runs int, err
 	}
 	var all []runFile
 	for i, s := range splits {
-		name := func(k int) string { return filepath.Join(tmp, runName(taskID(i), 1, k)) }
-		m := &mapTask{s: disk{}, job: job, split: s, bins: h.bins, limit: h.table, name: name}
+		name := func(k int) string { return filepath.Join(tmp, runName(job.TaskID(i), 1, k)) }
+		m := &mapTask{s: disk{}, job: j, split: s, bins: h.bins, limit: h.table, name: name}
 		if err := m.run(ctx); err != nil {
 			return "", 0, err
 		}
 		for k, size := range m.runs {
-			all = append(all, runFile{path: name(k), size: size, bins: h.bins, of: taskID(i)})
+			all = append(all, runFile{path: name(k), size: size, bins: h.bins, of: job.TaskID(i)})
 		}
 	}
 	var lines []string
@@ -95,7 +97,7 @@ func runJob(t *testing.T, job Job, dir string, h how) (out string, runs int, err
 		for i := range all {
 			all[i].bin = bin
 		}
-		r := &reduceTask{s: disk{}, job: job, runs: all, limit: 1 << 20, fan: h.fan, out: filepath.Join(tmp, fmt.Sprint("out", bin)),
+		r := &reduceTask{s: disk{}, job: j, runs: all, limit: 1 << 20, fan: h.fan, out: filepath.Join(tmp, fmt.Sprint("out", bin)),
 			temp: func(i int) string { return filepath.Join(tmp, fmt.Sprintf("t%d.%d", bin, i)) }}
 		if err := r.run(ctx); err != nil {
 			return "", len(all), err
@@ -105,7 +107,7 @@ func runJob(t *testing.T, job Job, dir string, h how) (out string, runs int, err
 			return "", len(all), err
 		}
 		part := strings.SplitAfter(string(b), "\n")
-		if !sort.StringsAreSorted(part[:max(len(part)-1, 0)]) && job.Combine != nil {
+		if !sort.StringsAreSorted(part[:max(len(part)-1, 0)]) && j.Combine != nil {
 			t.Errorf("bin %d is not in the order of keys", bin)
 		}
 		lines = append(lines, part...)
@@ -339,7 +341,7 @@ func TestDamagedRuns(t *testing.T) {
 	in := t.TempDir()
 	write(t, in, "f", noise(rand.New(rand.NewPCG(5, 6)), 20_000))
 	path := filepath.Join(dir, "run")
-	m := &mapTask{s: disk{}, job: words, split: split{{filepath.Join(in, "f"), 0, 20_000}}, bins: 2, limit: 1 << 24, name: func(int) string { return path }}
+	m := &mapTask{s: disk{}, job: words, split: split{{filepath.Join(in, "f"), 0, 20_000, true}}, bins: 2, limit: 1 << 24, name: func(int) string { return path }}
 	if err := m.run(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -395,7 +397,7 @@ func TestPlainIsTheSame(t *testing.T) {
 	}
 	var got []string
 	for i := range defReducers {
-		b, err := os.ReadFile(filepath.Join(out, partPrefix+taskID(i)))
+		b, err := os.ReadFile(filepath.Join(out, partPrefix+job.TaskID(i)))
 		if err != nil {
 			t.Fatal(err)
 		}

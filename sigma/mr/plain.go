@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sigmaos/api"
+	"sigmaos/sigma/job"
 )
 
 // plain is a job in one process, with its tables in memory: what the same
@@ -52,12 +53,13 @@ func (p *plain) run(ctx context.Context, paths []string, open func(bin int) (out
 	}
 	r.Files = len(files)
 	if p.size == 0 {
-		p.size = splitSize(r.Bytes)
+		p.size = splitSize(r.Bytes, 4*p.threads)
 	}
 	splits, err := cut(ctx, disk{}, files, p.size)
 	if err != nil {
 		return r, err
 	}
+	defer p.close()
 	if err := p.mapAll(ctx, splits, &r.Records); err != nil {
 		return r, err
 	}
@@ -67,7 +69,7 @@ func (p *plain) run(ctx context.Context, paths []string, open func(bin int) (out
 	}
 	r.Wall = time.Since(begin)
 	r.Reduce = r.Wall - r.Map
-	r.CPU, _ = usage()
+	r.CPU, _ = job.Usage()
 	return r, nil
 }
 
@@ -75,8 +77,10 @@ func (p *plain) run(ctx context.Context, paths []string, open func(bin int) (out
 func (p *plain) mapAll(ctx context.Context, splits []split, records *int64) error {
 	var next atomic.Int64
 	p.tables, p.pairs = make([]*table, p.threads), make([][]pair, p.threads)
-	return each(p.threads, func(w int) (err error) {
+	return job.Each(p.threads, func(w int) (err error) {
 		t := &mapTask{s: disk{}, job: p.job, bins: p.bins, limit: 1 << 31, name: func(int) string { return os.DevNull }} // which is there: a full table is an error
+		t.begin()
+		p.tables[w] = t.table
 		for {
 			i := int(next.Add(1)) - 1
 			if i >= len(splits) {
@@ -86,19 +90,24 @@ func (p *plain) mapAll(ctx context.Context, splits []split, records *int64) erro
 				return err
 			}
 		}
-		if t.table == nil {
-			t.begin()
-		}
 		atomic.AddInt64(records, t.rec.count)
-		p.tables[w], p.pairs[w] = t.table, t.table.sort()
+		p.pairs[w] = t.table.sort()
 		return nil
 	})
+}
+
+func (p *plain) close() {
+	for _, t := range p.tables {
+		if t != nil {
+			t.close()
+		}
+	}
 }
 
 // reduceAll reduces bins in threads.
 func (p *plain) reduceAll(open func(int) (output, error), keys *int64) error {
 	var next atomic.Int64
-	return each(p.threads, func(int) error {
+	return job.Each(p.threads, func(int) error {
 		for {
 			bin := int(next.Add(1)) - 1
 			if bin >= p.bins {

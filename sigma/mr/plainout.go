@@ -7,8 +7,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
+
+	"sigmaos/sigma/job"
 )
 
 // plainRun runs an app with p, and writes its parts into dir, or all of them, in
@@ -17,7 +18,6 @@ func plainRun(app App, args, files []string, p *plain, dir string, report bool, 
 	if p.job, err = app.New(args); err != nil {
 		return err
 	}
-	debug.SetGCPercent(gcPercent) // as procs have it
 	open := toDir(dir)
 	if dir == "" {
 		open = toOne(out)
@@ -33,7 +33,7 @@ func plainRun(app App, args, files []string, p *plain, dir string, report bool, 
 
 func toDir(dir string) func(int) (output, error) {
 	return func(bin int) (output, error) {
-		return disk{}.Create(context.Background(), filepath.Join(dir, fmt.Sprintf("%s%s", partPrefix, taskID(bin))))
+		return disk{}.Create(context.Background(), filepath.Join(dir, fmt.Sprintf("%s%s", partPrefix, job.TaskID(bin))))
 	}
 }
 

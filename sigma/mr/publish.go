@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sigmaos/api"
+	"sigmaos/sigma/job"
 	"sigmaos/sigma/tasks"
 )
 
@@ -26,7 +27,7 @@ const (
 // the queue has decided, so that it may be done twice. whole is false where a file
 // is gone; its bin is reduced again.
 func (l *leader) publish(ctx context.Context) (whole bool, err error) {
-	if err := l.enter(ctx, Publishing); err != nil {
+	if err := l.t.Enter(ctx, Publishing); err != nil {
 		return false, err
 	}
 	list := l.reduces.Tasks()
@@ -78,7 +79,7 @@ func (l *leader) place(ctx context.Context, t tasks.Task) error {
 		case serr == nil && e.size == r.Stats.OutBytes:
 			return nil
 		case serr == nil || api.KindOf(serr) == api.NotFound:
-			if err = l.perhaps(ctx, err, l.spec.Out); api.KindOf(err) == api.NotFound {
+			if err = job.Reachable(ctx, l.n, err, l.spec.Out); api.KindOf(err) == api.NotFound {
 				return &gone{t.ID, err}
 			}
 		default:
@@ -106,18 +107,14 @@ func (l *leader) copy(ctx context.Context, from, to string) error {
 	return out.Close()
 }
 
-// clean removes what the job leaves beside its output and its state. What cannot
-// be reached is noted.
-func (l *leader) clean(ctx context.Context) {
-	paths := []string{l.spec.aside(), l.dir + "/maps", l.dir + "/reduces", l.dir + "/plan"}
-	if b, _, err := l.n.GetFile(ctx, l.spec.claim()); err == nil && string(b) == l.spec.ID {
-		paths = append(paths, l.spec.claim())
-	}
+// Clean removes what the job leaves beside its output and its state.
+func (l *leader) Clean(ctx context.Context) {
+	paths := []string{l.spec.aside(), l.dir + "/maps", l.dir + "/reduces"}
 	mid := l.spec.mid()
 	if before, after, ok := strings.Cut(mid, "/~local"); ok {
 		nodes, err := l.n.ReadDir(ctx, before, "", 0)
 		if err != nil {
-			l.note("intermediate files are not removed: %v", err)
+			l.t.Note("intermediate files are not removed: %v", err)
 		}
 		for _, n := range nodes {
 			paths = append(paths, before+"/"+n.Name()+after)
@@ -126,18 +123,15 @@ func (l *leader) clean(ctx context.Context) {
 		paths = append(paths, mid)
 	}
 	errs := make([]error, len(paths))
-	var wg sync.WaitGroup
-	for i, p := range paths {
-		wg.Go(func() {
-			cctx, cancel := context.WithTimeout(ctx, cleanTime)
-			defer cancel()
-			errs[i] = l.n.RemoveAll(cctx, p)
-		})
-	}
-	wg.Wait()
+	job.Each(len(paths), func(i int) error {
+		cctx, cancel := context.WithTimeout(ctx, cleanTime)
+		defer cancel()
+		errs[i] = l.n.RemoveAll(cctx, paths[i])
+		return nil
+	})
 	for i, err := range errs {
 		if err != nil && api.KindOf(err) != api.NotFound {
-			l.note("%s is not removed: %v", paths[i], err)
+			l.t.Note("%s is not removed: %v", paths[i], err)
 		}
 	}
 }

@@ -7,35 +7,27 @@ import (
 	"time"
 
 	"sigmaos/api"
+	"sigmaos/sigma/job"
 	"sigmaos/sigma/tasks"
 )
 
 const (
-	tick      = 200 * time.Millisecond
-	saveEvery = 300 * time.Millisecond
+	tick = 200 * time.Millisecond
 	// A task has a second attempt when its first takes slowFactor times as long as
 	// the others did, and slowLeast more; while none has finished, after slowFirst.
 	slowFactor = 3
 	slowLeast  = time.Second
 	slowFirst  = 30 * time.Second
-	// An attempt that came back delays the next by pauseLeast, doubled up to
-	// pauseMost. A task that comes back maxReturns times has failed.
-	pauseLeast = 50 * time.Millisecond
-	pauseMost  = time.Second
-	maxReturns = 200
-	windUp     = 3 * time.Second // for attempts to be ended
 )
 
 // schedule runs attempts until every bin is reduced.
 func (l *leader) schedule(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	l.outcomes = make(chan outcome, 64)
-	l.took = make(map[string][]time.Duration)
-	defer l.endAttempts(cancel)
+	l.took, l.attempts, l.procs = make(map[string][]time.Duration), make(map[*attempt]bool), job.NewAttempts[*attempt](ctx)
+	defer l.procs.End()
 	t := time.NewTicker(tick)
 	defer t.Stop()
 	l.count()
-	if err := l.enter(ctx, l.phase()); err != nil {
+	if err := l.t.Enter(ctx, l.phase()); err != nil {
 		return err
 	}
 	for l.reduces.Count(tasks.Done) < l.spec.Reducers {
@@ -46,20 +38,18 @@ func (l *leader) schedule(ctx context.Context) error {
 			return err
 		}
 		l.count()
-		if p := l.phase(); p != l.st.Phase {
-			if err := l.enter(ctx, p); err != nil {
-				return err
-			}
-		} else if time.Since(l.saved) > saveEvery {
-			if err := l.save(ctx); err != nil {
-				return err
-			}
+		if err := l.t.Enter(ctx, l.phase()); err != nil {
+			return err
+		}
+		if err := l.t.Save(ctx); err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
 			return api.E(api.Unavailable, "mr", l.spec.Name, "the term has ended")
-		case o := <-l.outcomes:
-			if err := l.settle(ctx, o); err != nil {
+		case e := <-l.procs.Events:
+			l.procs.Took(e)
+			if err := l.settle(ctx, e); err != nil {
 				return err
 			}
 		case <-t.C:
@@ -69,7 +59,7 @@ func (l *leader) schedule(ctx context.Context) error {
 	return nil
 }
 
-func (l *leader) phase() Phase {
+func (l *leader) phase() job.Phase {
 	if l.maps.Count(tasks.Done) < l.st.Maps.Total {
 		return Mapping
 	}
@@ -81,10 +71,10 @@ func (l *leader) failed() error {
 	for _, q := range []*tasks.Queue{l.maps, l.reduces} {
 		for _, t := range q.Tasks() {
 			if t.State == tasks.Failed {
-				return &failure{api.E(api.Invalid, "mr", l.spec.Name, "%s (tried %d times)", t.Error, t.Failure)}
+				return &job.Failure{Err: api.E(api.Invalid, "mr", l.spec.Name, "%s (tried %d times)", t.Error, t.Failure)}
 			}
-			if t.Returns >= maxReturns && t.State != tasks.Done {
-				return &failure{api.E(api.Unavailable, "mr", l.spec.Name, "task %s was begun %d times and never came to an end; the last: %s", t.ID, t.Attempt, t.Error)}
+			if t.Returns >= job.MaxReturns && t.State != tasks.Done {
+				return &job.Failure{Err: api.E(api.Unavailable, "mr", l.spec.Name, "task %s was begun %d times and never came to an end; the last: %s", t.ID, t.Attempt, t.Error)}
 			}
 		}
 	}
@@ -94,7 +84,7 @@ func (l *leader) failed() error {
 // fill begins attempts while there is room: of tasks that wait, then beside slow
 // ones.
 func (l *leader) fill(ctx context.Context) error {
-	for len(l.attempts) < l.parallel && time.Now().After(l.pause) {
+	for l.procs.Len() < l.parallel && l.pause.Over() {
 		kind, q := "map", l.maps
 		t, ok, err := q.Acquire(ctx)
 		if err == nil && !ok && q.Count(tasks.Done) == l.st.Maps.Total {
@@ -107,7 +97,7 @@ func (l *leader) fill(ctx context.Context) error {
 		if err != nil || !ok {
 			return err
 		}
-		l.begin(ctx, kind, t)
+		l.begin(kind, t)
 	}
 	return nil
 }

@@ -1,11 +1,14 @@
 package mr
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"sync"
 
 	"sigmaos/api"
 	"sigmaos/sigma"
@@ -17,6 +20,7 @@ type space interface {
 	Stat(ctx context.Context, path string) (entry, error)
 	List(ctx context.Context, dir string) ([]entry, error)
 	Open(ctx context.Context, path string) (input, error)
+	Whole(ctx context.Context, path string) (input, error)   // Open of a small file
 	Create(ctx context.Context, path string) (output, error) // a new file
 	MkdirAll(ctx context.Context, path string) error
 	RemoveAll(ctx context.Context, path string) error
@@ -42,7 +46,22 @@ type output interface {
 }
 
 // realm is the name space of a proc's realm.
-type realm struct{ n *sigma.Names }
+type realm struct {
+	n    *sigma.Names
+	dirs *sync.Map // *sigma.Dir by path: where files are that were opened
+}
+
+func newRealm(n *sigma.Names) realm { return realm{n, new(sync.Map)} }
+
+// in is the directory of a file, found once for all files in it.
+func (r realm) in(file string) (dir *sigma.Dir, name string) {
+	at, name := path.Split(file)
+	d, ok := r.dirs.Load(at)
+	if !ok {
+		d, _ = r.dirs.LoadOrStore(at, r.n.Dir(at))
+	}
+	return d.(*sigma.Dir), name
+}
 
 func (r realm) Stat(ctx context.Context, path string) (entry, error) {
 	i, err := r.n.Stat(ctx, path+"/") // through an endpoint link at its end
@@ -68,12 +87,27 @@ func (r realm) List(ctx context.Context, dir string) (out []entry, err error) {
 }
 
 func (r realm) Open(ctx context.Context, path string) (input, error) {
-	f, err := r.n.Open(ctx, path)
+	d, name := r.in(path)
+	f, err := d.Open(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	return f, nil
 }
+
+func (r realm) Whole(ctx context.Context, path string) (input, error) {
+	d, name := r.in(path)
+	b, _, err := d.GetFile(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return content{bytes.NewReader(b)}, nil
+}
+
+// content is a file that was read.
+type content struct{ *bytes.Reader }
+
+func (content) Close() error { return nil }
 
 func (r realm) Create(ctx context.Context, path string) (output, error) {
 	f, err := r.n.OpenFile(ctx, path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
@@ -115,7 +149,8 @@ func (d disk) List(ctx context.Context, dir string) (out []entry, err error) {
 	return out, nil
 }
 
-func (disk) Open(_ context.Context, path string) (input, error) { return os.Open(path) }
+func (disk) Open(_ context.Context, path string) (input, error)      { return os.Open(path) }
+func (d disk) Whole(ctx context.Context, path string) (input, error) { return d.Open(ctx, path) }
 
 func (disk) Create(_ context.Context, path string) (output, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)

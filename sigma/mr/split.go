@@ -16,6 +16,7 @@ type Range struct {
 	File  string `json:"f"`
 	Start int64  `json:"s"`
 	End   int64  `json:"e"`
+	Whole bool   `json:"w,omitempty"` // it is the whole file
 }
 
 // split is what one mapper reads: at most splitFiles ranges.
@@ -26,14 +27,12 @@ const (
 	splitNames = 48 << 10 // bytes of paths in one split
 	smallest   = 1 << 20
 	largest    = 32 << 20
-	// pieces is how many splits the planner aims at, and most how many it makes.
-	pieces = 8
-	most   = 4000
+	most       = 4000 // splits
 )
 
-// splitSize is the size of splits when none is asked for.
-func splitSize(total int64) int64 {
-	return max(min(max(total/pieces+1, smallest), largest), total/most)
+// splitSize is the size of splits when none is asked for: so many are begun at once.
+func splitSize(total int64, atOnce int) int64 {
+	return max(min(max(total/int64(atOnce)+1, smallest), largest), total/most)
 }
 
 // found is an input file.
@@ -136,7 +135,7 @@ func cutFile(ctx context.Context, s space, f found, size int64) (out []Range, er
 		return nil, nil
 	}
 	if f.size <= size+size/4 {
-		return []Range{{f.path, 0, f.size}}, nil
+		return []Range{{f.path, 0, f.size, true}}, nil
 	}
 	in, err := s.Open(ctx, f.path)
 	if err != nil {
@@ -150,7 +149,7 @@ func cutFile(ctx context.Context, s space, f found, size int64) (out []Range, er
 				return nil, api.E(api.KindOf(err), "split", f.path, "%v", err)
 			}
 		}
-		out = append(out, Range{f.path, start, end})
+		out = append(out, Range{f.path, start, end, false})
 		start = end
 	}
 	return out, nil

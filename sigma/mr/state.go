@@ -1,33 +1,22 @@
 package mr
 
-import "time"
+import (
+	"time"
 
-// Phase is where a job is.
-type Phase string
-
-const (
-	Submitted  Phase = "submitted" // no coordinator has looked at it
-	Planning   Phase = "planning"
-	Mapping    Phase = "map"
-	Reducing   Phase = "reduce"
-	Publishing Phase = "publish"
-	Ending     Phase = "end"    // how is decided; what is left over is being removed
-	Done       Phase = "done"   // final
-	Failed     Phase = "failed" // final
+	"sigmaos/sigma/job"
 )
 
-// Final reports whether the job has ended.
-func (p Phase) Final() bool { return p == Done || p == Failed }
+// Phases of a job, beside those of all jobs.
+const (
+	Mapping    job.Phase = "map"
+	Reducing   job.Phase = "reduce"
+	Publishing job.Phase = "publish"
+)
 
 // State is how far a job is, as its coordinators keep it.
 type State struct {
-	Phase Phase  `json:"phase"`
-	Error string `json:"error,omitempty"`
-	Terms int    `json:"terms"` // leaders that the job has had
-
-	Started time.Time `json:"started,omitzero"` // by the first leader
-	Ended   time.Time `json:"ended,omitzero"`
-	Spent   Spent     `json:"spent"`
+	job.State
+	Spent Spent `json:"spent"`
 
 	Files   int      `json:"files"`
 	Bytes   int64    `json:"bytes"` // of input
@@ -41,8 +30,6 @@ type State struct {
 	// all tasks.
 	StartP50 time.Duration `json:"startP50,omitempty"`
 	StartP90 time.Duration `json:"startP90,omitempty"`
-
-	Notes []string `json:"notes,omitempty"` // what could not be removed, for instance
 }
 
 // Progress counts tasks of one kind.
@@ -64,9 +51,9 @@ type Spent struct {
 	Publish time.Duration `json:"publish,omitempty"`
 }
 
-func (s *Spent) of(p Phase) *time.Duration {
+func (s *Spent) of(p job.Phase) *time.Duration {
 	switch p {
-	case Planning:
+	case job.Planning:
 		return &s.Plan
 	case Mapping:
 		return &s.Map

@@ -2,7 +2,6 @@ package mr
 
 import (
 	"io"
-	"syscall"
 	"time"
 )
 
@@ -32,15 +31,6 @@ func (s *Stats) add(o Stats) {
 	s.Wall += o.Wall
 	s.CPU += o.CPU
 	s.RSS = max(s.RSS, o.RSS)
-}
-
-// usage is this process's CPU time and its largest resident size.
-func usage() (cpu time.Duration, rss int64) {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0, 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), u.Maxrss << 10
 }
 
 // clock adds what it measures to a sum.

@@ -19,6 +19,8 @@ type table struct {
 	arena []byte
 	pairs []pair
 	index []uint32 // with fold: a hash table of places in pairs, plus one
+
+	free []func()
 }
 
 type pair struct {
@@ -37,11 +39,23 @@ const (
 )
 
 func newTable(bins, limit int, fold func(acc, value []byte) []byte) *table {
-	t := &table{bins: uint32(bins), limit: min(limit, 1<<31), fold: fold}
+	t := &table{bins: uint32(bins), limit: min(limit, 1<<31), fold: fold, free: make([]func(), 3)}
+	most := t.limit/(pairSize+indexSize) + 1
+	t.arena, t.free[0] = mapped[byte](t.limit + maxPair)
+	t.pairs, t.free[1] = mapped[pair](most)
+	t.index, t.free[2] = mapped[uint32](4 * most)
 	if fold != nil {
-		t.index = make([]uint32, 1024)
+		t.rehash(1024)
 	}
 	return t
+}
+
+// close gives the table's memory back.
+func (t *table) close() {
+	for _, free := range t.free {
+		free()
+	}
+	*t = table{}
 }
 
 // hashOf is FNV-1a with its bits mixed: it is the same in every proc, as bins are.
@@ -137,10 +151,9 @@ func (t *table) combine(p *pair, value []byte) error {
 func (t *table) rehash(n int) {
 	if n > cap(t.index) {
 		t.index = make([]uint32, n)
-	} else {
-		t.index = t.index[:n]
-		clear(t.index)
 	}
+	t.index = t.index[:n]
+	clear(t.index)
 	mask := uint32(n - 1)
 	for k := range t.pairs {
 		i := t.pairs[k].hash & mask

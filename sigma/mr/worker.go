@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"runtime/debug"
 	"strings"
@@ -13,6 +12,7 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/sigma"
+	"sigmaos/sigma/job"
 )
 
 // workVar is the environment variable that makes a program a part of a job.
@@ -41,6 +41,12 @@ type work struct {
 	Runs []mapRuns `json:"runs,omitempty"`
 }
 
+// env is the environment of a proc that does w.
+func (w work) env() []string {
+	b, _ := json.Marshal(w)
+	return []string{workVar + "=" + string(b)}
+}
+
 // mapRuns is what a reducer must know of a finished map.
 type mapRuns struct {
 	Task    string  `json:"t"`
@@ -65,43 +71,26 @@ const maxRuns = 250
 
 func runName(task string, attempt, i int) string { return fmt.Sprintf("m%s.a%d.%d", task, attempt, i) }
 
-const (
-	tableShare = 5 // of a proc's memory, for the table
-	gcPercent  = 400
-	overLook   = 2 * time.Second
-	exitOver   = 3
-)
+// tableShare is the part of a proc's memory that its table has.
+const tableShare = 5
 
 // runWork is the life of a mapper or reducer.
 func runWork(w *work, apps []App, began time.Time) {
 	ctx := context.Background()
 	debug.SetMemoryLimit(w.Memory / 4 * 3)
-	debug.SetGCPercent(gcPercent) // until that limit, memory is there to be used
 	sigma.Started(ctx)
 	time.AfterFunc(w.Limit, func() { // whoever started it may be gone
 		leave(w, result{}, api.E(api.Invalid, w.Role, w.Task, "it took longer than the limit of %v for one attempt", w.Limit))
 	})
-	go w.watchJob(ctx)
+	go job.Watch(ctx, w.Job)
 	r, err := w.do(ctx, apps)
 	if err == nil && len(r.Runs) > maxRuns {
 		err = api.E(api.TooLarge, w.Role, w.Task, "its output is in %d runs; at most %d, give mappers more memory", len(r.Runs), maxRuns)
 	}
 	r.Stats.Start = time.Duration(began.UnixNano() - w.Spawned)
 	r.Stats.Wall = time.Since(began)
-	r.Stats.CPU, r.Stats.RSS = usage()
+	r.Stats.CPU, r.Stats.RSS = job.Usage()
 	leave(w, r, err)
-}
-
-// watchJob ends the proc when its job is over: nobody wants its work then, and
-// what it writes would be left over.
-func (w *work) watchJob(ctx context.Context) {
-	for range time.Tick(overLook) {
-		b, _, err := sigma.GetFile(ctx, w.Job+"/state")
-		var st State
-		if api.KindOf(err) == api.NotFound || err == nil && json.Unmarshal(b, &st) == nil && st.Phase.Final() {
-			os.Exit(exitOver)
-		}
-	}
 }
 
 func (w *work) do(ctx context.Context, apps []App) (result, error) {
@@ -109,23 +98,23 @@ func (w *work) do(ctx context.Context, apps []App) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	job, err := app.New(w.Args)
+	j, err := app.New(w.Args)
 	if err != nil {
 		return result{}, err
 	}
 	if w.Role == "reduce" {
-		return w.reduce(ctx, job)
+		return w.reduce(ctx, j)
 	}
-	return w.mapSplit(ctx, job)
+	return w.mapSplit(ctx, j)
 }
 
 // mapSplit runs a mapper: its files are in the directory that Mid means here.
-func (w *work) mapSplit(ctx context.Context, job Job) (r result, err error) {
-	s := realm{sigma.Self().Names()}
+func (w *work) mapSplit(ctx context.Context, j Job) (r result, err error) {
+	s := newRealm(sigma.Self().Names())
 	if r.Dir, err = w.place(ctx, s); err != nil {
 		return r, err
 	}
-	t := &mapTask{s: s, job: job, split: w.Split, bins: w.Bins, limit: int(w.Memory / tableShare),
+	t := &mapTask{s: s, job: j, split: w.Split, bins: w.Bins, limit: int(w.Memory / tableShare),
 		name: func(i int) string { return path.Join(r.Dir, runName(w.Task, w.Attempt, i)) }}
 	err = t.run(ctx)
 	r.Runs, r.Stats = t.runs, t.stats
@@ -145,10 +134,10 @@ func (w *work) place(ctx context.Context, s realm) (string, error) {
 	return dir, s.MkdirAll(ctx, dir)
 }
 
-func (w *work) reduce(ctx context.Context, job Job) (r result, err error) {
-	s := realm{sigma.Self().Names()}
+func (w *work) reduce(ctx context.Context, j Job) (r result, err error) {
+	s := newRealm(sigma.Self().Names())
 	r.Out = fmt.Sprintf("%s/r%s.a%d", w.Out, w.Task, w.Attempt)
-	t := &reduceTask{s: s, job: job, limit: int(w.Memory / tableShare), out: r.Out}
+	t := &reduceTask{s: s, job: j, limit: int(w.Memory / tableShare), out: r.Out}
 	for _, m := range w.Runs {
 		for i, size := range m.Sizes {
 			t.runs = append(t.runs, runFile{path: path.Join(w.Dirs[m.Dir], runName(m.Task, m.Attempt, i)), size: size, bins: w.Bins, bin: w.Bin, of: m.Task})
@@ -168,31 +157,12 @@ func (w *work) reduce(ctx context.Context, job Job) (r result, err error) {
 
 // leave reports and ends the proc.
 func leave(w *work, r result, err error) {
-	st := sigma.Status{}
-	if err != nil {
-		st.Code = 1
-		var g *gone
-		if errors.As(err, &g) {
-			r = result{Lost: g.of, Retry: g.of == ""}
-		} else {
-			r = result{Retry: transient(err)}
-		}
-		st.Message = fmt.Sprintf("%s task %s, attempt %d: %v", w.Role, w.Task, w.Attempt, err)
-		if len(st.Message) > api.MaxMessage {
-			st.Message = st.Message[:api.MaxMessage]
-		}
-		fmt.Fprintln(os.Stderr, st.Message)
+	if err == nil {
+		job.Leave(0, "", r)
 	}
-	st.Data, _ = json.Marshal(r)
-	sigma.Exited(st)
-	os.Exit(st.Code)
-}
-
-// transient says that an error is the system's state of this moment.
-func transient(err error) bool {
-	switch api.KindOf(err) {
-	case api.Unavailable, api.Deadline, api.Canceled:
-		return true
+	r = result{Retry: job.Transient(err)}
+	if g := (*gone)(nil); errors.As(err, &g) {
+		r = result{Lost: g.of, Retry: g.of == ""}
 	}
-	return false
+	job.Leave(1, fmt.Sprintf("%s task %s, attempt %d: %v", w.Role, w.Task, w.Attempt, err), r)
 }

@@ -8,7 +8,8 @@ import (
 )
 
 // Store is where a queue is kept: files with versions. Put replaces the version
-// it is told, 0 for none, or fails with kind Conflict or Exists.
+// it is told, 0 for none, or fails with kind Conflict or Exists. Get and Put are
+// called by several goroutines at once.
 type Store interface {
 	Mkdir(ctx context.Context, dir string) error // and what is above it; it may exist
 	List(ctx context.Context, dir string) ([]string, error)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"sigmaos/api"
 )
@@ -43,6 +44,7 @@ type Options struct {
 const (
 	defaultTries = 4
 	maxTask      = 256 << 10 // payload or result; larger things go into files
+	atOnce       = 8         // tasks that are written or read
 )
 
 // Queue is a queue at its leader. It may be used by any number of goroutines.
@@ -73,54 +75,101 @@ func Open(ctx context.Context, s Store, dir string, o Options) (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, id := range list {
-		if err := q.load(ctx, id); err != nil {
-			return nil, err
-		}
+	loaded := make([]*kept, len(list))
+	err = several(len(list), func(i int) (err error) {
+		loaded[i], err = q.load(ctx, list[i])
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range loaded {
+		q.tasks[k.ID] = k
 	}
 	return q, nil
 }
 
+// several calls fn for 0 to n-1, several at a time, up to an error.
+func several(n int, fn func(i int) error) error {
+	var next atomic.Int64
+	errs := make([]error, min(atOnce, n))
+	var wg sync.WaitGroup
+	for w := range errs {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n && errs[w] == nil; i = int(next.Add(1)) - 1 {
+				errs[w] = fn(i)
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // load reads a task. One under way was the last leader's: it waits again, which
 // need not be written, for the next Open would find the same.
-func (q *Queue) load(ctx context.Context, id string) error {
+func (q *Queue) load(ctx context.Context, id string) (*kept, error) {
 	b, v, err := q.s.Get(ctx, q.dir+"/"+id)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	k := &kept{version: v}
 	if err := json.Unmarshal(b, &k.Task); err != nil || k.ID != id {
-		return api.E(api.Internal, "tasks", q.dir+"/"+id, "it is no task (%v); who else writes there?", err)
+		return nil, api.E(api.Internal, "tasks", q.dir+"/"+id, "it is no task (%v); who else writes there?", err)
 	}
 	if k.State == Running {
 		k.State = Waiting
 	}
-	q.tasks[id] = k
-	return nil
+	return k, nil
+}
+
+// New is a task to be submitted.
+type New struct {
+	ID      string
+	Payload []byte
 }
 
 // Submit adds a task. The same task twice is one: whoever takes over may submit
 // all again.
 func (q *Queue) Submit(ctx context.Context, id string, payload []byte) error {
-	if id == "" || len(id) > 128 || strings.ContainsAny(id, "/\x00") || id == "." || id == ".." {
-		return api.E(api.Invalid, "submit", id, "an id is a file name of 1 to 128 bytes")
-	}
-	if len(payload) > maxTask {
-		return api.E(api.TooLarge, "submit", id, "a payload of %d bytes; at most %d, put more into a file", len(payload), maxTask)
-	}
+	return q.SubmitAll(ctx, []New{{id, payload}})
+}
+
+// SubmitAll adds tasks, several at a time. Where it fails some may be in.
+func (q *Queue) SubmitAll(ctx context.Context, list []New) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if k := q.tasks[id]; k != nil {
-		if !bytes.Equal(k.Payload, payload) {
-			return api.E(api.Exists, "submit", id, "there is another task of this id")
+	add := make([]*kept, 0, len(list))
+	for _, n := range list {
+		if err := n.check(); err != nil {
+			return err
 		}
-		return nil
+		if k := q.tasks[n.ID]; k == nil {
+			add = append(add, &kept{Task: Task{ID: n.ID, State: Waiting, Payload: n.Payload}})
+		} else if !bytes.Equal(k.Payload, n.Payload) {
+			return api.E(api.Exists, "submit", n.ID, "there is another task of this id")
+		}
 	}
-	k := &kept{}
-	if err := q.write(ctx, k, Task{ID: id, State: Waiting, Payload: payload}); err != nil {
-		return err
+	err := several(len(add), func(i int) error { return q.write(ctx, add[i], add[i].Task) })
+	for _, k := range add {
+		if k.version != 0 {
+			q.tasks[k.ID] = k
+		}
 	}
-	q.tasks[id] = k
+	return err
+}
+
+func (n *New) check() error {
+	if n.ID == "" || len(n.ID) > 128 || strings.ContainsAny(n.ID, "/\x00") || n.ID == "." || n.ID == ".." {
+		return api.E(api.Invalid, "submit", n.ID, "an id is a file name of 1 to 128 bytes")
+	}
+	if len(n.Payload) > maxTask {
+		return api.E(api.TooLarge, "submit", n.ID, "a payload of %d bytes; at most %d, put more into a file", len(n.Payload), maxTask)
+	}
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"sigmaos/api"
@@ -16,6 +17,7 @@ import (
 // memory is a store in which a leader can crash at its n-th write: before it, or
 // after it with the answer lost. fence refuses leaders that were replaced.
 type memory struct {
+	mu     sync.Mutex
 	files  map[string]file
 	writes int
 	epoch  int
@@ -55,6 +57,8 @@ func (l *leader) List(_ context.Context, dir string) (out []string, err error) {
 }
 
 func (l *leader) Get(_ context.Context, path string) ([]byte, uint64, error) {
+	l.m.mu.Lock()
+	defer l.m.mu.Unlock()
 	f, ok := l.m.files[path]
 	if !ok {
 		return nil, 0, api.E(api.NotFound, "get", path, "none")
@@ -63,6 +67,8 @@ func (l *leader) Get(_ context.Context, path string) ([]byte, uint64, error) {
 }
 
 func (l *leader) Put(_ context.Context, path string, data []byte, version uint64) (uint64, error) {
+	l.m.mu.Lock()
+	defer l.m.mu.Unlock()
 	if l.dead {
 		return 0, errCrash
 	}
@@ -93,10 +99,12 @@ func work(ctx context.Context, s Store, committed map[string]string) error {
 	if err != nil {
 		return err
 	}
+	var list []New
 	for i := range count {
-		if err := q.Submit(ctx, fmt.Sprint("t", i), []byte{byte(i)}); err != nil {
-			return err
-		}
+		list = append(list, New{fmt.Sprint("t", i), []byte{byte(i)}})
+	}
+	if err := q.SubmitAll(ctx, list); err != nil {
+		return err
 	}
 	for {
 		t, ok, err := q.Acquire(ctx)
