@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"sigmaos/api"
 	"sigmaos/naming/s3"
@@ -56,12 +58,13 @@ func S3(ctx context.Context, _ Cluster, o Options) (r Result, err error) {
 		fmt.Fprintf(o.Log, "round %d of %d\n", i, n)
 		for k := range sides {
 			s := sides[(i+k)%len(sides)]
+			sigmad, store := cpuOf(b.dev.cmd.Process.Pid), cpuOf(b.server.PID())
 			m, err := s.move(ctx)
 			if err != nil {
 				return r, fmt.Errorf("%s: %w", s.name, err)
 			}
 			if i > 0 { // the first fills caches
-				s.add(b.size, m)
+				s.add(b.size, m, cpuOf(b.dev.cmd.Process.Pid)-sigmad, cpuOf(b.server.PID())-store)
 			}
 		}
 	}
@@ -160,12 +163,27 @@ type s3Side struct {
 	name  string
 	move  func(ctx context.Context) (direct.Moved, error)
 	rates []float64 // MB/s
-	cpu   []float64 // of the process, s
+	// CPU time, s: of the process that moves it, of sigmad, of the store.
+	cpu, sigmad, store []float64
 }
 
-func (s *s3Side) add(size int64, m direct.Moved) {
+func (s *s3Side) add(size int64, m direct.Moved, sigmad, store float64) {
 	s.rates = append(s.rates, float64(size)/1e6/(float64(m.NS)/1e9))
-	s.cpu = append(s.cpu, float64(m.CPU)/1e9)
+	s.cpu, s.sigmad, s.store = append(s.cpu, float64(m.CPU)/1e9), append(s.sigmad, sigmad), append(s.store, store)
+}
+
+// cpuOf is the CPU time that a process has used so far, s.
+func cpuOf(pid int) float64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	sum := 0.0
+	for _, f := range strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))[11:13] { // utime and stime
+		n, _ := strconv.ParseFloat(f, 64)
+		sum += n / 100
+	}
+	return sum
 }
 
 // sides are what is measured: the two of /s3, each before what it is compared with.
@@ -189,7 +207,7 @@ func s3Result(size int64, sides []*s3Side) Result {
 		r.fill(append([]float64(nil), s.rates...))
 		r.P90, r.P99 = 0, 0 // of rounds they say nothing
 		r.rounds(s.rates)
-		r.Note = fmt.Sprintf("%d MiB, %.3f s of CPU time in its process", size>>20, median(s.cpu))
+		r.Note = fmt.Sprintf("%d MiB; CPU time %.2f s in its process, %.2f in the store", size>>20, median(s.cpu), median(s.store))
 		if s.name == "read" || s.name == "write" {
 			ours = s
 			continue
@@ -199,7 +217,7 @@ func s3Result(size int64, sides []*s3Side) Result {
 		x.P90, x.P99 = 0, 0
 		x.rounds(ours.rates)
 		x.Ratio = x.Value / x.AgainstValue
-		x.Note = fmt.Sprintf("%d MiB, %.3f s of CPU time in the proc", size>>20, median(ours.cpu))
+		x.Note = fmt.Sprintf("%d MiB; CPU time %.2f s in the proc, %.2f in sigmad, %.2f in the store", size>>20, median(ours.cpu), median(ours.sigmad), median(ours.store))
 		all = append(all, x, r)
 	}
 	head := all[0]

@@ -84,7 +84,11 @@ func (c *Client) leaveLocked(k *call) {
 
 // send gives k a tag and sends it.
 func (c *Client) send(k *call, m message) error {
-	b := c.pool.get(smallBuffer)
+	size := smallBuffer
+	if l, ok := m.(interface{ long() int }); ok { // not grown for each anew
+		size = max(size, headerSize+l.long())
+	}
+	b := c.pool.get(size)
 	defer c.pool.put(b)
 	b.b = appendFrame(b.b[:0], k.typ, 0, m)
 	if len(b.b) > c.msize {

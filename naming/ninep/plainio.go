@@ -29,6 +29,9 @@ type write struct {
 
 func (m *write) code(c *coder) { c.u32(&m.Fid); c.u64(&m.Offset); c.data(&m.Data) }
 
+// long is how many bytes m has as a message.
+func (m *write) long() int { return 4 + 8 + 4 + len(m.Data) }
+
 type rwrite struct{ Count uint32 }
 
 func (m *rwrite) code(c *coder) { c.u32(&m.Count) }

@@ -3,7 +3,6 @@ package s3
 import (
 	"context"
 	"hash/fnv"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -26,6 +25,7 @@ type realm struct {
 	requests chan struct{} // one for each under way
 	streams  chan struct{}
 	unsent   budget
+	parts    sync.Pool // *[]byte of the length of a part; the realm's own, for a store that answers too early may get to see what it is filled with next
 	handles  atomic.Int64
 	changes  [256]atomic.Uint64 // counts changes made here, by entry
 
@@ -76,23 +76,11 @@ func (r *realm) use(ctx context.Context) (*sdk.Client, string, error) {
 	return r.client, st.Prefix, nil
 }
 
-// transport has no deadline on whole requests: each has its own.
-func transport(st Store) *http.Transport {
-	d := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}
-	t := &http.Transport{
-		Proxy: nil, DialContext: d.DialContext, TLSHandshakeTimeout: 5 * time.Second,
-		MaxIdleConns: 64, MaxIdleConnsPerHost: 64, IdleConnTimeout: 30 * time.Second, ResponseHeaderTimeout: 3 * time.Minute,
-		DisableCompression: true, WriteBufferSize: 64 << 10, ReadBufferSize: 64 << 10,
-	}
-	if path, ok := strings.CutPrefix(st.Endpoint, "unix:"); ok {
-		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", path) }
-	}
-	return t
+// Connect is the SDK's client for a store with the settings of a Server's, over Go's
+// own transport as it is: what a Server is measured against.
+func Connect(st Store) *sdk.Client {
+	return connect(st, &http.Transport{DialContext: dialer(st), MaxIdleConnsPerHost: 16, IdleConnTimeout: 30 * time.Second})
 }
-
-// Connect is the SDK's client for a store as a Server has it, for what a Server is
-// measured against.
-func Connect(st Store) *sdk.Client { return connect(st, transport(st)) }
 
 func connect(st Store, t *http.Transport) *sdk.Client {
 	region := st.Region

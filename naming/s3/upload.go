@@ -69,12 +69,16 @@ func (u *upload) send(ctx context.Context, data []byte, held int64) error {
 			u.f.r.unsent.give(held)
 			<-u.turns
 		}()
-		u.part(n, data)
+		if u.part(n, data) {
+			u.f.r.free(data)
+		}
 	})
 	return nil
 }
 
-func (u *upload) part(n int32, data []byte) {
+// part sends one; done says that the SDK has read it to its end, and looks at it no
+// more.
+func (u *upload) part(n int32, data []byte) (done bool) {
 	f := u.f
 	var etag *string
 	err := f.r.room(u.ctx, len(data))
@@ -88,6 +92,7 @@ func (u *upload) part(n int32, data []byte) {
 	} else if u.err == nil {
 		u.err = err
 	}
+	return err == nil
 }
 
 func (u *upload) sendPart(n int32, data []byte) (etag *string, err error) {

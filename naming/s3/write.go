@@ -197,8 +197,12 @@ func (w *writer) fill(ctx context.Context, p []byte) (int, error) {
 	return k, nil
 }
 
-// small is up to where a buffer is not counted.
-const small = 4 << 10
+// small is up to where a buffer is not counted, large to where it grows with what is
+// written: then it is that of a part.
+const (
+	small = 4 << 10
+	large = 1 << 20
+)
 
 // room takes what a buffer of n bytes holds of the realm's budget, growing as
 // it does. mu is held.
@@ -206,7 +210,10 @@ func (w *writer) room(ctx context.Context, n int) error {
 	if n <= cap(w.buf) {
 		return nil
 	}
-	size := min(max(small, 2*cap(w.buf), n), int(w.f.r.s.cfg.Part))
+	size := max(small, 2*cap(w.buf), n)
+	if size > large || w.up != nil { // it is a stream
+		size = int(w.f.r.s.cfg.Part)
+	}
 	if size > small {
 		more := int64(size) - w.held
 		bctx, cancel := context.WithTimeout(ctx, 3*w.f.r.s.cfg.Patience)
@@ -219,10 +226,26 @@ func (w *writer) room(ctx context.Context, n int) error {
 		}
 		w.held += more
 	}
-	grown := make([]byte, len(w.buf), size)
-	copy(grown, w.buf)
-	w.buf = grown
+	grown := w.f.r.memory(size)
+	w.buf = append(grown, w.buf...)
 	return nil
+}
+
+// memory is an empty buffer of that size; those of whole parts are used again.
+func (r *realm) memory(size int) []byte {
+	if int64(size) == r.s.cfg.Part {
+		if p, _ := r.parts.Get().(*[]byte); p != nil {
+			return (*p)[:0]
+		}
+	}
+	return make([]byte, 0, size)
+}
+
+// free takes a buffer back that nobody looks at any more.
+func (r *realm) free(b []byte) {
+	if int64(cap(b)) == r.s.cfg.Part {
+		r.parts.Put(&b)
+	}
 }
 
 // send hands the full buffer to the upload. mu is held.
