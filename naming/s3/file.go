@@ -231,16 +231,24 @@ func (r *realm) removeBucket(ctx context.Context, name string, dir bool) error {
 	if !dir {
 		return api.E(api.IsDir, "remove", name, "it is a bucket")
 	}
-	if err := (&file{r: r, bucket: name}).empty(ctx); err != nil {
-		return err
+	var err error
+	for pause := 10 * time.Millisecond; ; pause *= 2 {
+		if err = (&file{r: r, bucket: name}).empty(ctx); err == nil {
+			err = r.dropBesides(ctx, name)
+		}
+		if err != nil {
+			return err
+		}
+		err = r.small(ctx, "remove", name, name, func(ctx context.Context, c *sdk.Client, b *string) error {
+			_, err := c.DeleteBucket(ctx, &sdk.DeleteBucketInput{Bucket: b})
+			return err
+		})
+		// What was beside the last object may be on its way out: nobody waited for that.
+		if api.KindOf(err) != api.NotEmpty || pause > time.Second || ctx.Err() != nil {
+			break
+		}
+		time.Sleep(pause)
 	}
-	if err := r.dropBesides(ctx, name); err != nil {
-		return err
-	}
-	err := r.small(ctx, "remove", name, name, func(ctx context.Context, c *sdk.Client, b *string) error {
-		_, err := c.DeleteBucket(ctx, &sdk.DeleteBucketInput{Bucket: b})
-		return err
-	})
 	r.lostEntry(name, "")
 	return err
 }
