@@ -142,7 +142,7 @@ func TestFAULTS_F8_LCSchedIsKilledAgainAndAgain(t *testing.T) {
 		if t.Failed() {
 			return
 		}
-		if k%50 == 49 || k == count-1 {
+		if k%10 == 9 || k == count-1 {
 			free()
 			t.Logf("%d rounds in %v: %d procs ran, %d were lost", k+1, time.Since(begin).Round(time.Second), good.Load(), lost.Load())
 		}

@@ -205,12 +205,20 @@ func TestFAULTS_F2_ANodeDiesUnderLoad(t *testing.T) {
 	for id := range where {
 		wg.Go(func() { wait(id) })
 	}
+	starting := make(chan struct{}, running/2)
 	for range running / 2 {
-		id, err := c.Spawn(ctx, &api.ProcDesc{Program: "/bin/testproc", Args: []string{"exit", "0"}, Memory: 4 << 20, Threads: 8})
-		if err != nil {
-			t.Fatal(err)
-		}
-		wg.Go(func() { wait(id) })
+		wg.Go(func() {
+			id, err := c.Spawn(ctx, &api.ProcDesc{Program: "/bin/testproc", Args: []string{"exit", "0"}, Memory: 4 << 20, Threads: 8})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			starting <- struct{}{}
+			wait(id)
+		})
+	}
+	for range running / 8 { // it dies while they come
+		<-starting
 	}
 	nodes[2].Kill()
 	died := time.Now()

@@ -34,7 +34,7 @@ func (s *Schedd) realmLocked(id string) (*realm, error) {
 	if r != nil && r.rec.Name != "" {
 		return r, nil
 	}
-	rec, err := s.cfg.Realms.ByID(id)
+	rec, err := s.cfg.Realms.ByID(id) // from memory
 	if err != nil {
 		return r, err
 	}
@@ -43,6 +43,9 @@ func (s *Schedd) realmLocked(id string) (*realm, error) {
 		s.realms[id] = r
 	}
 	r.rec = rec
+	if err := s.cfg.Store.Admit(id); err != nil {
+		s.log.Warn("programs from elsewhere are not kept on disk", "realm", id, "err", err)
+	}
 	return r, nil
 }
 

@@ -81,6 +81,9 @@ func TestLargeProgramFromElsewhere(t *testing.T) {
 	}
 	from := &place{name: "peer", store: s}
 	mine, err := OpenStore(t.TempDir())
+	if err == nil {
+		err = mine.Admit("ra")
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,6 +231,9 @@ func testCacheFetchesOnce(t *testing.T, old bool, asked int) {
 	}
 	from := &place{name: "peer", store: s, old: old}
 	mine, err := OpenStore(t.TempDir())
+	if err == nil {
+		err = mine.Admit("ra")
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -335,6 +341,9 @@ func TestProfileIsToldToItsOrigin(t *testing.T) {
 	b := content(20 * ChunkSize)
 	s, d := stored(t, b)
 	mine, err := OpenStore(t.TempDir())
+	if err == nil {
+		err = mine.Admit("ra")
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -557,6 +566,43 @@ func TestChainTellsAbsentFromSilent(t *testing.T) {
 		_, _, err := c.open(t.Context(), "r", Digest("s1-x"))
 		if err == nil || errors.Is(err, fs.ErrNotExist) != tt.absent {
 			t.Errorf("%s: open: %v, want it to say absent: %v", tt.name, err, tt.absent)
+		}
+	}
+}
+
+// What is fetched for a realm that is removed meanwhile leaves nothing of it.
+func TestFAULTS_F34_AFetchForARemovedRealmLeavesNothing(t *testing.T) {
+	s, d := stored(t, content(20*ChunkSize))
+	from := &place{name: "peer", store: s}
+	mine, err := OpenStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, admitted := range []bool{false, true} {
+		if admitted {
+			err = mine.Admit("ra")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newCache(mine, direct{NewChain(func(string, Digest) []Origin { return []Origin{from} })}, 1<<30, slog.New(slog.DiscardHandler))
+		tree, _, err := c.Tree(t.Context(), "ra", d)
+		if err == nil {
+			_, err = c.Chunk(t.Context(), "ra", d, tree, 3, make([]byte, ChunkSize))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "nothing is under way", func() bool {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return len(c.flights) == 0
+		})
+		if kept, _ := os.ReadDir(mine.Dir()); (len(kept) > 0) != admitted {
+			t.Errorf("the realm is there: %v; kept is %v", admitted, kept)
+		}
+		if err := mine.RemoveRealm("ra"); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -23,6 +23,9 @@ func TestFAULTS_F27_FullCacheDisk(t *testing.T) {
 	}
 	defer unix.Unmount(dir, unix.MNT_DETACH)
 	mine, err := OpenStore(filepath.Join(dir, "bin"))
+	if err == nil {
+		err = mine.Admit("ra")
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

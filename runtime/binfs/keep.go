@@ -20,11 +20,14 @@ func (c *cache) disk(realm string) *sync.Mutex {
 	return m
 }
 
-// keepTree makes the place for a program's chunks.
+// keepTree makes the place for a program's chunks, as long as its realm is there.
 func (c *cache) keepTree(realm string, d Digest, t Tree, p Profile) error {
 	path := c.cachePath(realm, d)
 	return c.write(realm, path, func() error {
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		switch err := os.Mkdir(filepath.Dir(path), 0o700); {
+		case errors.Is(err, os.ErrNotExist):
+			return nil
+		case err != nil && !errors.Is(err, os.ErrExist):
 			return err
 		}
 		if len(p) > 0 {

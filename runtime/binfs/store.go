@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // Source is where programs come from. What it returns is verified.
@@ -40,6 +41,19 @@ func OpenStore(dir string) (*Store, error) {
 
 // Dir is the store's directory.
 func (s *Store) Dir() string { return s.dir }
+
+// Admit makes a realm's directory, so that what comes from elsewhere for its procs
+// is kept: nothing that is fetched makes one, or what is still under way when the
+// realm is removed would leave one behind.
+func (s *Store) Admit(realm string) error {
+	if !realmRule.MatchString(realm) {
+		return fmt.Errorf("binfs: %q is no realm id", realm)
+	}
+	if err := os.Mkdir(filepath.Join(s.dir, realm), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("binfs: %w", err)
+	}
+	return nil
+}
 
 // Path is the file of a program.
 func (s *Store) Path(realm string, d Digest) string {
@@ -143,5 +157,17 @@ func (s *Store) RemoveRealm(realm string) error {
 	if !realmRule.MatchString(realm) {
 		return fmt.Errorf("binfs: %q is no realm id", realm)
 	}
-	return os.RemoveAll(filepath.Join(s.dir, realm))
+	var err error
+	for range removeTries { // a fetch that is under way may write while we remove
+		if err = os.RemoveAll(filepath.Join(s.dir, realm)); err == nil {
+			break
+		}
+		time.Sleep(removePause)
+	}
+	return err
 }
+
+const (
+	removeTries = 10
+	removePause = 10 * time.Millisecond
+)
