@@ -78,8 +78,18 @@ func DecodeStatus(p []byte) (s api.Status, err error) {
 		num: []number{{2, &code}, {3, &sig}},
 		raw: []piece{{5, &s.Data}},
 	}.run(p)
-	s.State, s.Code, s.Signal = api.State(state), int(code), int(sig)
+	s.State, s.Code, s.Signal = known(state), int(code), int(sig)
 	return s, err
+}
+
+// known is a state in no memory of its own, where it is one of ours: many are kept.
+func known(state string) api.State {
+	for _, s := range [...]api.State{api.Exited, api.Signal, api.OOM, api.Evicted, api.Killed, api.Lost, api.Refused} {
+		if state == string(s) {
+			return s
+		}
+	}
+	return api.State(state)
 }
 
 // Exit is what a proc says of its own end.

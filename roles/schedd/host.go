@@ -1,7 +1,6 @@
 package schedd
 
 import (
-	"strings"
 	"time"
 
 	"sigmaos/api"
@@ -54,6 +53,11 @@ func (h host) Start(o *place.Order, evict []api.ProcID) {
 		p, late = s.guestLocked(o)
 	} else {
 		s.placedLocked(p, s.cfg.NodeNum, now)
+	}
+	if p.state.Final() { // its home, which is this node, has given it up meanwhile
+		s.mu.Unlock()
+		s.place.Ended(o.ID, place.Result{Status: api.Status{State: api.Refused, Message: "its home has given it up"}}, nil)
+		return
 	}
 	p.stamps.Placed = now
 	refuse := s.closed || p.realm.closing
@@ -227,40 +231,6 @@ func (h host) Output(id api.ProcID, stream int, data []byte) {
 	if p != nil && stream >= 1 && stream <= 2 {
 		p.log.Write(stream, data)
 	}
-}
-
-// becomeRecordLocked lets go of what an exit record has no use for: a home keeps many.
-// The proc must not have been here, where somebody may still start or end it.
-func (p *proc) becomeRecordLocked() {
-	p.desc, p.order, p.log = forRecord(p.desc), nil, nil
-}
-
-// forRecord is what people are told of a descriptor, in memory of its own: the
-// strings of the whole one may be parts of a long text.
-func forRecord(d *api.ProcDesc) *api.ProcDesc {
-	var text strings.Builder
-	size := len(d.Program)
-	for _, a := range d.Args {
-		size += len(a)
-	}
-	text.Grow(size)
-	text.WriteString(d.Program)
-	for _, a := range d.Args {
-		text.WriteString(a)
-	}
-	rest := text.String()
-	cut := func(n int) (s string) {
-		s, rest = rest[:n], rest[n:]
-		return s
-	}
-	r := &api.ProcDesc{Program: cut(len(d.Program)), Class: d.Class, MCPU: d.MCPU, Memory: d.Memory}
-	if len(d.Args) > 0 {
-		r.Args = make([]string, len(d.Args))
-		for i, a := range d.Args {
-			r.Args[i] = cut(len(a))
-		}
-	}
-	return r
 }
 
 // Finished makes a proc's status final, once.

@@ -17,10 +17,11 @@ import (
 func (s *Schedd) info(p *proc) api.ProcInfo { return p.info(s.nodeName(p.node)) }
 
 func (p *proc) info(node string) api.ProcInfo {
+	d := p.descLocked()
 	i := api.ProcInfo{
 		ID: p.id, Short: p.id.Short(), Realm: p.realm.rec.Name, Node: node, Parent: p.caller.Proc, User: p.caller.User,
-		Program: p.desc.Program, Digest: p.prog.Digest, Args: p.desc.Args, Class: p.desc.Class,
-		MCPU: p.desc.MCPU, Memory: p.desc.Memory, State: p.state, Created: p.created, Stamps: p.stamps,
+		Program: d.Program, Digest: p.prog.Digest, Args: d.Args, Class: d.Class,
+		MCPU: d.MCPU, Memory: d.Memory, State: p.state, Created: p.created, Stamps: p.stamps,
 		CPU: int64(p.cpu), RSS: p.rss,
 	}
 	if p.state.Final() {

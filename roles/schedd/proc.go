@@ -26,7 +26,6 @@ type proc struct {
 	state    api.State
 	stamps   api.Stamps
 	slot     *slot.Slot // while it has one
-	seq      uint32     // of its start in the slot
 	ctlDone  chan struct{}
 	reported *wire.Exit
 	ending   api.State // Killed or Evicted once that was asked for
@@ -38,16 +37,17 @@ type proc struct {
 	cpu      time.Duration
 	rss      int64
 	denied   map[int]int
-	again    int  // starts that met a dead mount
-	starved  bool // it ended for want of bytes of its program
+	order    *place.Order
+	tap      *tap    // of a guest
+	record   *record // instead of desc, order and log
 
-	waitKills int // under way
-
-	order *place.Order
-	node  uint16 // that has taken it; 0 until one has
-	gone  bool   // from this machine, if it was here
-	guest bool   // its home is another node: what is kept here goes with it
-	tap   *tap   // of a guest
+	seq       uint32 // of its start in the slot
+	again     int32  // starts that met a dead mount
+	waitKills int32  // under way
+	node      uint16 // that has taken it; 0 until one has
+	starved   bool   // it ended for want of bytes of its program
+	gone      bool   // from this machine, if it was here
+	guest     bool   // its home is another node: what is kept here goes with it
 }
 
 func (p *proc) lc() bool { return p.desc.Class == api.LC }

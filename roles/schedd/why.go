@@ -117,10 +117,11 @@ func (s *Schedd) missing(ctx context.Context, p *proc) []string {
 	s.mu.Lock()
 	order, d := p.order, p.desc
 	s.mu.Unlock()
+	if order == nil { // it has ended meanwhile
+		return nil
+	}
 	lc := d.Class == api.LC
 	switch {
-	case order == nil: // it has ended meanwhile
-		return nil
 	case has == 0:
 		return []string{s.place.Nowhere(order)}
 	case lc && has == s.cfg.NodeNum:
