@@ -147,6 +147,13 @@ func (c *Client) lost(err error) {
 	c.pending = nil
 }
 
+// isLost reports whether the connection has ended.
+func (c *Client) isLost() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err != nil
+}
+
 // tell sends one frame that wants no answer.
 func (c *Client) tell(ctx context.Context, f wire.Frame) error {
 	c.mu.Lock()

@@ -104,6 +104,7 @@ func (n *Names) ReadDir(ctx context.Context, path, after string, max int) (out [
 
 // Remove takes away a file, a link or an empty directory.
 func (n *Names) Remove(ctx context.Context, path string) error {
+	n.published.forget(path)
 	err := n.remove(ctx, path, false)
 	if k := api.KindOf(err); k == api.IsDir {
 		return n.remove(ctx, path, true)
@@ -188,6 +189,7 @@ func (n *Names) removeEach(ctx context.Context, dir string, list []Info) error {
 // Rename moves what is at from to to, over what is there, in one step. Both
 // must be of one server.
 func (n *Names) Rename(ctx context.Context, from, to string) error {
+	n.published.forget(from)
 	if done, err := n.renameInRoot(ctx, from, to); done || err != nil {
 		return err
 	}

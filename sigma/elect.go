@@ -41,28 +41,6 @@ func (n *Names) NewLease(ctx context.Context) (*Lease, error) {
 	return l, nil
 }
 
-// procLease is the one lease for what a program publishes for its life.
-func (n *Names) procLease(ctx context.Context) (*Lease, error) {
-	n.mu.Lock()
-	l := n.lease
-	n.mu.Unlock()
-	if l != nil {
-		select {
-		case <-l.lost:
-		default:
-			return l, nil
-		}
-	}
-	l, err := n.NewLease(ctx)
-	if err != nil {
-		return nil, err
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.lease = l
-	return l, nil
-}
-
 // r0 is the server of the realm's root.
 func (n *Names) r0(ctx context.Context) (*server, error) {
 	return n.servers.get(ctx, rootTarget)

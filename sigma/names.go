@@ -28,9 +28,10 @@ type Names struct {
 	r       *resolve.Resolver[*server]
 	servers *servers
 
-	mu    sync.Mutex
-	self  *api.ClusterInfo
-	lease *Lease // of what Publish makes
+	published published
+
+	mu   sync.Mutex
+	self *api.ClusterInfo
 }
 
 const (
@@ -48,6 +49,7 @@ func (c *Client) Names() *Names {
 
 func newNames(c *Client, fence *tree.Fence) *Names {
 	n := &Names{c: c, servers: newServers(c.dialRaw, fence)}
+	n.published.n = n
 	n.r = resolve.New(resolve.Config[*server]{
 		Root: n.r0, Dial: n.dial, Here: n.here, Stat: func(ctx context.Context, s *server, names []string) (tree.Attr, *resolve.Stop, error) {
 			return s.Stat(ctx, names)

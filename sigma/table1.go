@@ -63,14 +63,11 @@ func AbsPath(ctx context.Context, path string) (string, error) {
 	return self().Names().AbsPath(ctx, path)
 }
 
-// Publish makes path an endpoint link that goes with this proc.
+// Publish makes path an endpoint link that goes with this proc. It lasts as long:
+// where the proc was cut off from the realm's root for so long that the link was
+// taken away, it comes back afterwards, unless another one is there.
 func Publish(ctx context.Context, path string, ep Endpoint) error {
-	n := self().Names()
-	l, err := n.procLease(ctx)
-	if err != nil {
-		return err
-	}
-	return n.Publish(ctx, path, ep, l.ID)
+	return self().Names().published.publish(ctx, path, ep)
 }
 
 // Elect waits until this proc leads at path.

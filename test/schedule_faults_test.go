@@ -159,19 +159,21 @@ func binfsKilled(w *world, m *machine, d time.Duration) {
 	w.sleep(d)
 }
 
-// ways sets what the machine's packets to all others meet, and theirs to it.
+// ways sets for a while what the machine's packets to all others meet, and theirs to
+// it.
 func (w *world) ways(m *machine, d time.Duration, out, in lab.Way) {
-	set := func(out, in lab.Way) {
-		for _, o := range w.list {
-			if o != m {
-				w.net.Set(lab.Member(m.i), lab.Member(o.i), out)
-				w.net.Set(lab.Member(o.i), lab.Member(m.i), in)
-			}
+	w.way(m, out, in)
+	w.sleep(d)
+	w.way(m, lab.Way{}, lab.Way{})
+}
+
+func (w *world) way(m *machine, out, in lab.Way) {
+	for _, o := range w.list {
+		if o != m {
+			w.net.Set(lab.Member(m.i), lab.Member(o.i), out)
+			w.net.Set(lab.Member(o.i), lab.Member(m.i), in)
 		}
 	}
-	set(out, in)
-	w.sleep(d)
-	set(lab.Way{}, lab.Way{})
 }
 
 // pairApart cuts the machine off from one other.

@@ -47,6 +47,7 @@ type world struct {
 	spawned  int               // procs
 	outcomes map[string]int    // what came of them
 	away     map[api.Class]int // that were seen on another node than their home
+	last     map[string]string // what the last failure of each said
 	servers  map[string]string // why the last one of a machine ended
 	numbers  map[uint16]string // of nodes, as ids have them
 }
@@ -81,6 +82,7 @@ func (w *world) did(kind string, m *machine, err error) {
 			what = err.Error()
 		}
 		w.failures[kind+": "+what]++
+		w.last[key] = err.Error()
 	}
 }
 
@@ -99,7 +101,7 @@ func newWorldOn(t *testing.T, seed uint64, count int, disk func(i int, s *lab.Sp
 	w := &world{
 		t: t, net: lab.NewSwitch(seed), stop: make(chan struct{}), rng: rand.New(rand.NewPCG(seed, 0)),
 		fired: make(map[string]int), work: make(map[string]int), failures: make(map[string]int),
-		outcomes: make(map[string]int), away: make(map[api.Class]int), numbers: make(map[uint16]string), servers: make(map[string]string),
+		outcomes: make(map[string]int), away: make(map[api.Class]int), numbers: make(map[uint16]string), servers: make(map[string]string), last: make(map[string]string),
 	}
 	t.Cleanup(w.net.Close)
 	t.Cleanup(w.end)
@@ -258,7 +260,7 @@ func (w *world) progress(within time.Duration) {
 			for _, m := range w.list {
 				key := fmt.Sprintf("%s on %s", kind, m.name())
 				if w.work[key] < before[key]+3 {
-					stuck = append(stuck, key)
+					stuck = append(stuck, fmt.Sprintf("%s (%s)", key, w.last[key]))
 				}
 			}
 		}
