@@ -349,8 +349,10 @@ func (w *world) trouble(ctx context.Context, rng *rand.Rand, kinds []string) {
 			h.line.pause()
 			sleep(ctx, last)
 			h.line.resume()
-		case "kill": // and started again
-			w.retire(h).line.mode.Store(dropAsks)
+		case "kill": // and started again; the dead answer nothing, from memory neither
+			h = w.retire(h)
+			h.line.mode.Store(dropAsks)
+			h.line.pause()
 			w.startHost(name)
 		case "close":
 			w.retire(h).Close()
