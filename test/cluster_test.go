@@ -28,7 +28,7 @@ func StartClusterAs(t *testing.T, count int, prepare func(i int, n *Node), more 
 	needRoot(t)
 	var list []*Node
 	host := func(i int) string {
-		return fmt.Sprintf("127.%d.%d.%d:9460", 20+os.Getpid()%200, nodes.Load()%250, i+1)
+		return fmt.Sprintf("127.%d.%d.%d:9460", 20+os.Getpid()%200, (int64(os.Getpid()/200)+nodes.Load())%250, i+1)
 	}
 	first := host(0)
 	var token string

@@ -25,7 +25,7 @@ type peers struct {
 func startPeers(t *testing.T, count int, more ...string) *peers {
 	t.Helper()
 	needRoot(t)
-	p := &peers{t: t, first: fmt.Sprintf("127.%d.%d.1:9460", 20+os.Getpid()%200, nodes.Add(1)%250)}
+	p := &peers{t: t, first: fmt.Sprintf("127.%d.%d.1:9460", 20+os.Getpid()%200, (int64(os.Getpid()/200)+nodes.Add(1))%250)}
 	for range count {
 		p.join(more...)
 	}

@@ -57,7 +57,7 @@ func (e *ends) lost(t *testing.T, since time.Time) (n int) {
 // answered waits until so many answers are there.
 func (e *ends) answered(t *testing.T, count int) {
 	t.Helper()
-	eventually(t, 30*time.Second, "all have an answer", func() (bool, string) {
+	eventually(t, scaled(30*time.Second, 3*time.Minute), "all have an answer", func() (bool, string) {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		return len(e.st) >= count, ""
@@ -272,14 +272,15 @@ func TestFAULTS_F6_AShardIsLost(t *testing.T) {
 	// n1 holds no shard, so that what is spawned there waits elsewhere.
 	nodes := StartCluster(t, 3, "--roles", "node,lcsched,named", "--memory", "256MiB")
 	c := nodes[0].Client("default")
-	ctx := minute(t)
+	ctx, cancel := context.WithTimeout(context.Background(), scaled(time.Minute, 5*time.Minute))
+	defer cancel()
 	prog := nodes[0].program("testproc")
 	var hogs []api.ProcID
 	for _, n := range nodes {
 		hogs = append(hogs, n.Running(c, &api.ProcDesc{Program: prog, Args: []string{"sleep"}, Memory: 200 << 20}))
 	}
 	var e ends
-	const count = 40
+	count := scaled(40, 10_000)
 	for range count {
 		id, err := c.Spawn(ctx, &api.ProcDesc{Program: prog, Args: []string{"exit", "0"}, Memory: 100 << 20})
 		if err != nil {
