@@ -293,56 +293,52 @@ func TestFAULTS_F28_JobsThatEndInOneMoment(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
 	start := time.Duration(count) * 20 * time.Millisecond // that it takes until all run; later, measured
-	for round := range rounds {
-		for job := range 2 {
-			begin := time.Now()
-			at := monotonic() + int64(start) + int64(time.Second)
-			ids := make([]api.ProcID, count)
-			for i := range ids {
-				var err error
-				if ids[i], err = c.Spawn(ctx, &api.ProcDesc{Program: "/bin/probe", Args: []string{"F28", fmt.Sprint(at)}, Memory: 4 << 20, Threads: 8}); err != nil {
-					t.Fatalf("round %d, job %d: %v", round, job, err)
+	for job, again := 0, 0; job < 2*rounds; job++ {
+		begin := time.Now()
+		at := monotonic() + int64(start) + int64(time.Second)
+		ids := make([]api.ProcID, count)
+		for i := range ids {
+			var err error
+			if ids[i], err = c.Spawn(ctx, &api.ProcDesc{Program: "/bin/probe", Args: []string{"F28", fmt.Sprint(at)}, Memory: 4 << 20, Threads: 8}); err != nil {
+				t.Fatalf("job %d: %v", job, err)
+			}
+		}
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		var took time.Duration
+		late, bad := 0, 0
+		var first, last time.Time
+		for _, id := range ids {
+			wg.Go(func() {
+				err := c.WaitStart(ctx, id)
+				ran := monotonic() < at
+				mu.Lock()
+				if took = max(took, time.Since(begin)); !ran || err != nil {
+					late++
 				}
-			}
-			var wg sync.WaitGroup
-			var mu sync.Mutex
-			var took time.Duration
-			late, bad := 0, 0
-			var first, last time.Time
-			for _, id := range ids {
-				wg.Go(func() {
-					err := c.WaitStart(ctx, id)
-					ran := monotonic() < at
-					mu.Lock()
-					if took = max(took, time.Since(begin)); !ran || err != nil {
-						late++
+				mu.Unlock()
+				st, err := c.WaitExit(ctx, id)
+				mu.Lock()
+				defer mu.Unlock()
+				if last = time.Now(); first.IsZero() {
+					first = last
+				}
+				if err != nil || !st.OK() || st.Message != "finished early" {
+					if bad++; bad < 5 {
+						t.Errorf("job %d: %s ended %v, %v", job, id, st, err)
 					}
-					mu.Unlock()
-					st, err := c.WaitExit(ctx, id)
-					mu.Lock()
-					defer mu.Unlock()
-					if last = time.Now(); first.IsZero() {
-						first = last
-					}
-					if err != nil || !st.OK() || st.Message != "finished early" {
-						if bad++; bad < 5 {
-							t.Errorf("round %d, job %d: %s ended %v, %v", round, job, id, st, err)
-						}
-					}
-				})
-			}
-			wg.Wait()
-			if bad > 0 {
-				t.Fatalf("round %d, job %d: %d of %d are not as they should be", round, job, bad, count)
-			}
-			if late > count/2 {
-				t.Errorf("round %d, job %d: %d of %d did not run when the moment came: this tests nothing", round, job, late, count)
-			}
-			t.Logf("round %d, job %d: all ran after %v (%d late), all ends known within %v", round, job, took.Round(time.Millisecond), late, last.Sub(first).Round(time.Millisecond))
-			if late == 0 {
-				start = took * 3 / 2
-			} else {
-				start *= 2
+				}
+			})
+		}
+		wg.Wait()
+		if bad > 0 {
+			t.Fatalf("job %d: %d of %d are not as they should be", job, bad, count)
+		}
+		t.Logf("job %d: all ran after %v (%d late), all ends known within %v", job, took.Round(time.Millisecond), late, last.Sub(first).Round(time.Millisecond))
+		if start = took * 3 / 2; late > count/2 { // it does not count: they did not end in one moment
+			job--
+			if again++; again > 2*rounds {
+				t.Fatalf("%d jobs were not started in the time that others took", again)
 			}
 		}
 	}
