@@ -12,7 +12,9 @@
 // Home starts the other two, makes a CA and an identity for each, and tells all
 // where all are. From then on they speak as nodes do: net/port with both sides'
 // certificates, net/peers, net/rpc, net/talk, roles/place. Home and node have a
-// whole schedd ([schedd.Schedd]) with its log store; home has the event log, too.
+// whole schedd ([schedd.Schedd]) with its log store; home has the event log, too. Each
+// has half of the cores for its threads, as sigmad has, and home one more for its
+// callers, which would be other processes.
 //
 // # What is counted
 //
