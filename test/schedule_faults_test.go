@@ -135,7 +135,9 @@ func allKilled(w *world, m *machine, d time.Duration) {
 		o.spawn() // one cannot be ready without the others
 	}
 	for _, o := range all {
-		o.ready()
+		if err := o.ready(); err != nil {
+			w.violated("after all were killed: %v", err)
+		}
 	}
 	w.mu.Lock()
 	for _, o := range all {
@@ -225,15 +227,14 @@ func diskFull(w *world, m *machine, d time.Duration) {
 }
 
 // ready waits until the machine answers.
-func (m *machine) ready() {
-	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+func (m *machine) ready() error {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		c, err := m.connect("default")
 		if err == nil {
-			c.Close()
-			return
+			return c.Close()
 		}
 		if time.Now().After(end) {
-			panic(fmt.Sprintf("%s does not answer: %v\n%s", m.name(), err, m.err))
+			return fmt.Errorf("%s does not answer: %w\n%s", m.name(), err, m.err)
 		}
 	}
 }

@@ -160,7 +160,7 @@ func badChannel(c *check) {
 		id := c.running(c.s.c, Describe("N13", how))
 		c.s.beside(c, how, api.BE)
 		if how == "deaf" { // it is cut off, and its memory with it
-			if st := c.await(c.s.c, id, c.s.opt.Longer); st.State != api.Signal && !st.OK() {
+			if st := c.await(c.s.c, id, max(c.s.opt.Longer, 30*time.Second)); st.State != api.Signal && !st.OK() {
 				c.errorf("the deaf one came to %v", st)
 			}
 			continue
