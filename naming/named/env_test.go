@@ -77,6 +77,8 @@ type line struct {
 	mode atomic.Int32
 	gate atomic.Pointer[chan struct{}] // closed when a pause ends
 
+	untold atomic.Bool // what watches would tell waits
+
 	lost       atomic.Int64 // requests to read or write that were not answered
 	asked      atomic.Int64 // requests to read or write
 	answered   atomic.Int64
@@ -183,7 +185,7 @@ func (l *line) Watch(ctx context.Context, key string, opts ...clientv3.OpOption)
 	go func() {
 		defer close(out)
 		for resp := range in {
-			for l.mode.Load() != whole || l.gate.Load() != nil {
+			for l.mode.Load() != whole || l.gate.Load() != nil || l.untold.Load() {
 				select {
 				case <-ctx.Done():
 					return

@@ -103,6 +103,9 @@ func overlay(t *testing.T, m Mutant) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !strings.Contains(string(b), m.Old) {
+		t.Fatalf("%s has no %q any more", m.File, m.Old)
+	}
 	mutant := filepath.Join(dir, filepath.Base(m.File))
 	list := filepath.Join(dir, "overlay.json")
 	say, err := json.Marshal(map[string]map[string]string{"Replace": {file: mutant}})

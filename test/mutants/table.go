@@ -13,7 +13,7 @@ var Table = []Mutant{
 		Test: "TestLeaseCountsFromBeforeTheKeepalive", In: "naming/named"},
 	{Name: "acknowledged before it is kept", File: "naming/named/commit.go", Old: "if t.cfg.hooks.ackEarly {", New: "if true {",
 		Test: "TestUnknownOutcomeEndsTheTerm", In: "naming/named"},
-	{Name: "election without a fence", File: "naming/named/txn.go", Old: "if t.cfg.hooks.noFence {", New: "if true {",
+	{Name: "election without a fence", File: "naming/named/txn.go", Old: "if t.cfg.hooks.noFence && t.seq > 1 {", New: "if t.seq > 1 {",
 		Test: "TestFAULTS_F10_OldEpochIsFenced", In: "naming/named"},
 	{Name: "writes that were done are forgotten with their leader", File: "naming/named/load.go", Old: "l.st.replays[p.key], l.st.replayKeys[p.seq] = p, p.key", New: "l.st.replayKeys[p.seq] = p.key",
 		Test: "TestFAULTS_F9_WhatALeaderChangeKeeps", In: "naming/named"},
