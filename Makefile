@@ -100,7 +100,8 @@ lint: vet
 
 # One package at a time: the race detector takes ten times the memory and time. The
 # nodes that tests start are built with it, too; a find fails the test whose node
-# said it. Procs are not: they run in a jail without a C library. RACE is what to run.
+# said it. Procs are not: they run in a jail without a C library. RACE is what to run;
+# all of it takes hours on two cores.
 RACE ?= ./...
 test-race: build
 	@mkdir -p bin/race
