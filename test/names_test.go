@@ -111,6 +111,20 @@ func TestWholeFilesAndConditions(t *testing.T) {
 	}
 }
 
+// Every call on files of the paper's Table 1, in a proc, at the realm's root, in
+// scratch and in what another proc serves.
+func TestPaperTable1_FilesInAProc(t *testing.T) {
+	n := StartNode(t)
+	c := n.Client("default")
+	awaitScratch(t, c.Names(), 1)
+	n.Running(c, &api.ProcDesc{Program: n.program("memfs"), Args: []string{"/mem"}})
+	for _, dir := range []string{"/files", "/ux/~local/files", "/mem/files"} {
+		if st := n.Run(c, &api.ProcDesc{Program: n.program("testproc"), Args: []string{"files", dir}}); !st.OK() {
+			t.Errorf("%s: %v", dir, st)
+		}
+	}
+}
+
 // PROBES N21 and the bad input of the name space: each has a clear answer, and
 // nothing leads out of the realm.
 func TestPROBES_N21_BadPaths(t *testing.T) {

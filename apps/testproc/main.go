@@ -103,6 +103,8 @@ func main() {
 			syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 			syscall.Mkdirat(0, "/x", 0)
 		}
+	case "files": // does with files what the paper's Table 1 has
+		fail(files(ctx, arg(0)))
 	case "objects": // writes and reads in a bucket
 		fail(objects(ctx, arg(0)))
 	case "sql": // runs queries in one session of its realm's database
