@@ -98,7 +98,7 @@ type Slot struct {
 	wg     sync.WaitGroup // reports and the notifier
 	gone   chan struct{}  // closed when everything was given back
 
-	buf []byte // start message, reused
+	buf []byte // start message, reused; guarded by mu
 
 	mu      sync.Mutex
 	seq     uint32
@@ -136,21 +136,25 @@ func (s *Slot) Start(spec Spec, onEnd func(End)) error {
 	s.seq++
 	seq := s.seq
 	s.onEnd = onEnd
+	buf := s.buf
+	s.buf = nil // the proc may end, and the next one start, before we are through
 	s.mu.Unlock()
 	if err := s.pump.Attach(spec.Log); err != nil {
 		s.log.Warn("output of a proc is lost", "err", err)
 	}
 	s.since.Store(time.Now().UnixNano())
 
-	s.buf = appendStart(s.buf[:0], seq, &spec)
-	err := s.start.TrySend(s.buf, int(spec.Control))
-	if cap(s.buf) > 16<<10 {
-		s.buf = nil
+	buf = appendStart(buf[:0], seq, &spec)
+	err := s.start.TrySend(buf, int(spec.Control))
+	s.mu.Lock()
+	if cap(buf) <= 16<<10 {
+		s.buf = buf
 	}
 	if err != nil {
-		s.mu.Lock()
 		s.onEnd = nil
-		s.mu.Unlock()
+	}
+	s.mu.Unlock()
+	if err != nil {
 		s.pump.Detach()
 		s.spoil()
 		return fmt.Errorf("slot: start: %w", err)
