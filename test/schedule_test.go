@@ -213,10 +213,12 @@ func TestFAULTS_Schedule(t *testing.T) {
 	}
 	for range *faultRounds {
 		deck := append([]fault(nil), faults...)
+		w.mu.Lock()
 		w.rng.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
+		w.mu.Unlock()
 		for len(deck) > 0 {
 			n := 1
-			if len(deck) > 1 && w.rng.IntN(5) == 0 {
+			if len(deck) > 1 && w.between(0, 4) == 0 {
 				n = 2
 			}
 			var heal sync.WaitGroup
