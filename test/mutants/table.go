@@ -21,7 +21,7 @@ var Table = []Mutant{
 		Test: "TestFAULTS_F9_WhatALeaderChangeKeeps", In: "naming/named"},
 	{Name: "a slow watcher is kept", File: "naming/named/watch.go", Old: "w.cursor < t.ring.base || w.pending.Load() > int64(t.limits.Pending)", New: "w.cursor < t.ring.base",
 		Test: "TestFAULTS_F36_ASlowWatcherIsCutOff", In: "naming/named"},
-	{Name: "a term of long ago writes to scratch", File: "naming/ux/fences.go", Old: "case t.epoch > f.fence.Epoch:", New: "case false:",
+	{Name: "a term of long ago writes to scratch", File: "naming/ux/fences.go", Old: "case t.epoch == f.fence.Epoch:", New: "case t.epoch >= f.fence.Epoch:",
 		Test: "TestFAULTS_F10_FencesArePersisted", In: "naming/ux"},
 	{Name: "fences are not on the disk", File: "naming/ux/fences.go", Old: "err = r.replaceFences(b)", New: "_ = b",
 		Test: "TestFAULTS_F10_FencesArePersisted", In: "naming/ux"},
