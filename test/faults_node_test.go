@@ -22,28 +22,19 @@ import (
 )
 
 // withFailpoints builds sigmad as a release never is.
-var withFailpoints = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "sigma-failpoints")
-	if err != nil {
-		return "", err
+func withFailpoints(t *testing.T) string {
+	path := filepath.Join(t.TempDir(), "sigmad")
+	if out, err := exec.Command("go", "build", "-tags", "failpoint", "-o", path, "sigmaos").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
-	path := filepath.Join(dir, "sigmad")
-	out, err := exec.Command("go", "build", "-tags", "failpoint", "-o", path, "sigmaos").CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("%w: %s", err, out)
-	}
-	return path, err
-})
+	return path
+}
 
 // sigmad dies at each step of a start, as by kill -9. Whoever waits hears of it
 // at once, nothing half-started survives, and no proc starts a second time.
 func TestFAULTS_F3_SigmadDiesAtEveryStepOfAStart(t *testing.T) {
 	needRoot(t)
-	exe, err := withFailpoints()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(filepath.Dir(exe)) })
+	exe := withFailpoints(t)
 	for _, point := range []string{
 		"placed=1", "placed=7", "begin=1", "begin=7", "sent=1", "sent=7", "started=1", "started=3", "ended=1", "ended=3",
 		"slot-group=1", "slot-group=3", "slot-pid1=1", "slot-configured=1", "slot-ready=1", "slot-ready=3",

@@ -220,6 +220,7 @@ func (n *Node) spawn() {
 		sig = syscall.SIGTERM
 	}
 	if err := space.Start(n.cmd, sig); err != nil {
+		n.cmd = nil
 		n.t.Fatalf("sigmad: %v", err)
 	}
 	own.Store(n.cmd.Process.Pid, true)

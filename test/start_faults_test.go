@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -19,11 +18,7 @@ import (
 // left of what had half started, and nothing runs twice.
 func TestFAULTS_F3_ANodeDiesAtEveryStepOfAStartElsewhere(t *testing.T) {
 	needRoot(t)
-	exe, err := withFailpoints()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(filepath.Dir(exe)) })
+	exe := withFailpoints(t)
 	const home, runner, queue = 0, 1, 2
 	all := StartClusterAs(t, 3, func(i int, n *Node) {
 		n.bin = exe
