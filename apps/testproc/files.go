@@ -80,10 +80,10 @@ func writeAndRead(ctx context.Context, dir, abs string) error {
 		return err
 	}
 	if at, err := f.Seek(-4, io.SeekCurrent); at != 1 || err != nil {
-		return fmt.Errorf("Seek = %d, %w", at, err)
+		return fmt.Errorf("seek is at %d, %w", at, err)
 	}
 	if n, err := f.Read(four); string(four) != "ello" {
-		return fmt.Errorf("Read = %d, %q, %w", n, four, err)
+		return fmt.Errorf("what is read is %d, %q, %w", n, four, err)
 	}
 	if err := f.Close(); err != nil {
 		return err
@@ -92,7 +92,7 @@ func writeAndRead(ctx context.Context, dir, abs string) error {
 		return err
 	}
 	if i, err := sigma.Stat(ctx, abs+"/b"); err != nil || i.Size() != 5 {
-		return fmt.Errorf("Stat = %+v, %w", i, err)
+		return fmt.Errorf("stat says %+v, %w", i, err)
 	}
 	r, err := sigma.Open(ctx, abs+"/b")
 	if err != nil {
