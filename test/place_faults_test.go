@@ -190,22 +190,24 @@ func TestFAULTS_F7_AShardStandsStill(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	prog := nodes[0].program("testproc")
-	var hogs []api.ProcID
-	for i, n := range nodes {
-		d := &api.ProcDesc{Program: prog, Args: []string{"sleep"}, Memory: 200 << 20}
-		if i == 1 { // there is room there before it wakes up
-			d.Args = []string{"nap", "/hog", "3000"}
+	const count = 40
+	for i := range count {
+		if err := c.Names().MkdirAll(ctx, fmt.Sprintf("/runs/%d", i), 0o777); err != nil {
+			t.Fatal(err)
 		}
-		hogs = append(hogs, n.Running(c, d))
+	}
+	hogs := make([]api.ProcID, len(nodes))
+	for _, i := range []int{0, 2, 1} {
+		d := &api.ProcDesc{Program: prog, Args: []string{"sleep"}, Memory: 200 << 20}
+		if i == 1 { // there is room there before it wakes up, and not before it stands still
+			d.Args = []string{"nap", "/hog", "8000"}
+		}
+		hogs[i] = nodes[i].Running(c, d)
 	}
 	var e ends
-	const count = 40
 	runs := make(map[api.ProcID]string)
 	for i := range count {
 		dir := fmt.Sprintf("/runs/%d", i)
-		if err := c.Names().MkdirAll(ctx, dir, 0o777); err != nil {
-			t.Fatal(err)
-		}
 		id, err := c.Spawn(ctx, &api.ProcDesc{Program: prog, Args: []string{"trace", dir, "1"}, Memory: 100 << 20})
 		if err != nil {
 			t.Fatal(err)
@@ -237,7 +239,7 @@ func TestFAULTS_F7_AShardStandsStill(t *testing.T) {
 			t.Errorf("spawned while it stands still: %+v", st)
 		}
 	}
-	time.Sleep(time.Until(stopped.Add(scaled(6*time.Second, 30*time.Second))))
+	time.Sleep(time.Until(stopped.Add(scaled(12*time.Second, 30*time.Second))))
 	if err := syscall.Kill(nodes[1].PID(), syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}

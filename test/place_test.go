@@ -209,11 +209,11 @@ func TestFAULTS_F2_ANodeDiesUnderLoad(t *testing.T) {
 	for range running / 2 {
 		wg.Go(func() {
 			id, err := c.Spawn(ctx, &api.ProcDesc{Program: "/bin/testproc", Args: []string{"exit", "0"}, Memory: 4 << 20, Threads: 8})
+			starting <- struct{}{}
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			starting <- struct{}{}
 			wait(id)
 		})
 	}

@@ -39,6 +39,8 @@ func TestFAULTS_F34_ARealmOfThreeNodesIsRemovedUnderLoad(t *testing.T) {
 		mark := &crowd{t: t, mark: fmt.Sprintf("f34-%d-%d", os.Getpid(), round)}
 		var waits, spawners sync.WaitGroup
 		stop := make(chan struct{})
+		halt := sync.OnceFunc(func() { close(stop) })
+		defer func() { halt(); cancel(); spawners.Wait(); waits.Wait() }() // of a round that fails
 		for _, n := range nodes {
 			eventually(t, 10*time.Second, n.Name+" knows the realm", func() (bool, string) {
 				c, err := n.connect("doomed")
@@ -105,7 +107,7 @@ func TestFAULTS_F34_ARealmOfThreeNodesIsRemovedUnderLoad(t *testing.T) {
 				return api.KindOf(err) == api.NotFound, fmt.Sprint(err)
 			})
 		}
-		close(stop)
+		halt()
 		spawners.Wait()
 		ended := make(chan struct{})
 		go func() { waits.Wait(); close(ended) }()

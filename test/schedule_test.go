@@ -1,6 +1,7 @@
 package test
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -137,8 +138,10 @@ func newWorldOn(t *testing.T, seed uint64, count int, disk func(i int, s *lab.Sp
 			t.Fatal(err)
 		}
 		w.list = append(w.list, m)
-		if err := disk(i, space, data); err != nil {
-			t.Skipf("no such disk here: %v", err)
+		if err := disk(i, space, data); errors.Is(err, lab.ErrNoLimits) {
+			t.Skip(err)
+		} else if err != nil {
+			t.Fatalf("a disk of its own: %v", err)
 		}
 		m.Start()
 		if i == 0 {

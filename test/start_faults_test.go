@@ -57,6 +57,8 @@ func TestFAULTS_F3_ANodeDiesAtEveryStepOfAStartElsewhere(t *testing.T) {
 			stop := make(chan struct{})
 			var watch sync.WaitGroup
 			watch.Go(func() { w.once(stop) })
+			halt := sync.OnceFunc(func() { close(stop) })
+			defer func() { halt(); cancel(); watch.Wait(); w.wg.Wait() }() // where it fails
 			w.start(ctx, 8, func(i int) api.ProcDesc {
 				d := api.ProcDesc{Program: prog, Args: []string{"nap", fmt.Sprintf("/notes/%s-%d", w.mark, i), []string{"3600000", "50"}[i%2]}, Memory: 48 << 20}
 				if i%4 >= 2 {
@@ -117,7 +119,7 @@ func TestFAULTS_F3_ANodeDiesAtEveryStepOfAStartElsewhere(t *testing.T) {
 			if left := w.processes(); len(left) > 0 {
 				t.Errorf("of what has ended there run %v", left)
 			}
-			close(stop)
+			halt()
 			watch.Wait()
 			lost := w.answers(died)
 			t.Logf("%d of %d lost", lost, len(w.list))

@@ -98,6 +98,9 @@ func attach(fd int) (*os.File, error) {
 	return nil, err
 }
 
+// ErrNoLimits says that this machine has nothing by which a device can be slowed down.
+var ErrNoLimits = errors.New("no cgroup v1 hierarchy with blkio is mounted")
+
 // writeLimits are the files in which the writes of devices are bounded: those of
 // the group at the root, for what the kernel writes by itself, and of this
 // process's.
@@ -115,7 +118,7 @@ func writeLimits() ([]string, error) {
 		}
 	}
 	if root == "" {
-		return nil, errors.New("no cgroup v1 hierarchy with blkio is mounted")
+		return nil, ErrNoLimits
 	}
 	out := []string{filepath.Join(root, name)}
 	groups, err := os.ReadFile("/proc/self/cgroup")

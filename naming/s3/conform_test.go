@@ -321,7 +321,7 @@ func conformOneKey(t *testing.T, dir tree.File) {
 		})
 	}
 	readers.Go(func() {
-		for seen := 0; ; seen++ {
+		for seen := 0; ; {
 			select {
 			case <-done:
 				if seen == 0 {
@@ -338,6 +338,7 @@ func conformOneKey(t *testing.T, dir tree.File) {
 				t.Errorf("a reader has %d bytes, %.10q to %.10q, %v; want those of one writer", len(got), got, got[max(0, len(got)-10):], err)
 				return
 			}
+			seen++
 		}
 	})
 	wg.Wait()
