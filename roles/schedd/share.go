@@ -32,6 +32,7 @@ const (
 type share struct {
 	settle chan struct{} // holds one
 	use    quota.Use
+	dirty  bool      // the table may say more than use: a change of it had no answer
 	met    time.Time // when the quota was last used up, and …
 	others quota.Use // … what others had of it then
 }
@@ -59,9 +60,7 @@ func (s *Schedd) withinLocked(r *realm, d *api.ProcDesc) (grow bool, err error) 
 
 // grow gets a share for one more proc like d, or says why there is none. It waits
 // for the table of all.
-func (s *Schedd) grow(r *realm, d *api.ProcDesc) error {
-	ctx, cancel := context.WithTimeout(s.ctx, shareTime)
-	defer cancel()
+func (s *Schedd) grow(ctx context.Context, r *realm, d *api.ProcDesc) error {
 	isFull, err := s.growOnce(ctx, r, d)
 	if isFull {
 		s.cfg.Shares.Recall(ctx, r.rec.ID)
@@ -86,7 +85,8 @@ func (s *Schedd) growOnce(ctx context.Context, r *realm, d *api.ProcDesc) (full 
 	defer func() { <-r.share.settle }()
 	s.mu.Lock()
 	rec, need := r.rec, r.use.Add(quota.Of(d))
-	had := quota.Within(rec.Quota, need, r.share.use)
+	had, wasDirty := quota.Within(rec.Quota, need, r.share.use), r.share.dirty
+	r.share.dirty = wasDirty || !had
 	s.mu.Unlock()
 	if had { // who grew it before has left some
 		return false, nil
@@ -98,6 +98,7 @@ func (s *Schedd) growOnce(ctx context.Context, r *realm, d *api.ProcDesc) (full 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.share.others = others
+	r.share.dirty = full && wasDirty
 	if !full {
 		r.share.use = share
 	}
@@ -129,13 +130,20 @@ func (s *Schedd) giveBack(ctx context.Context, id string, all bool) error {
 	defer func() { <-r.share.settle }()
 	s.mu.Lock()
 	use, same := r.use, quota.Within(r.rec.Quota, r.share.use, r.use)
-	if !quota.Bounds(r.rec.Quota) || same && !all || use == (quota.Use{}) && r.share.use == use {
+	settled := !r.share.dirty && (same && !all || use == (quota.Use{}) && r.share.use == use)
+	if settled || !quota.Bounds(r.rec.Quota) {
 		s.mu.Unlock()
 		return nil
 	}
-	r.share.use = use // before others may have it
+	r.share.use, r.share.dirty = use, true // before others may have it
 	s.mu.Unlock()
-	return s.cfg.Shares.Set(ctx, id, use)
+	if err := s.cfg.Shares.Set(ctx, id, use); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.share.dirty = false
+	return nil
 }
 
 // Recount writes down anew what this node uses of all quotas: others may have taken

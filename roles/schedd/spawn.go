@@ -1,6 +1,7 @@
 package schedd
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -110,6 +111,7 @@ const maxGrow = 20
 
 // admit enters p into the table.
 func (s *Schedd) admit(c api.Caller, p *proc) error {
+	var ctx context.Context // of all that has to be settled
 	for range maxGrow {
 		s.mu.Lock()
 		grow, err := s.admitLocked(c, p)
@@ -117,7 +119,12 @@ func (s *Schedd) admit(c api.Caller, p *proc) error {
 		if !grow || err != nil {
 			return err
 		}
-		if err := s.grow(p.realm, p.desc); err != nil {
+		if ctx == nil {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(s.ctx, shareTime)
+			defer cancel()
+		}
+		if err := s.grow(ctx, p.realm, p.desc); err != nil {
 			return err
 		}
 	}
