@@ -215,7 +215,13 @@ func (p *peer) answered(h head, a answer) (more bool) {
 	}
 	p.missed = 0
 	if done := a.next - p.first; a.next > p.first && done <= uint64(len(p.queue)) {
-		if p.queue = slices.Delete(p.queue, 0, int(done)); len(p.queue) == 0 && cap(p.queue) > mostKept {
+		if 2*done >= uint64(len(p.queue)) {
+			p.queue = slices.Delete(p.queue, 0, int(done))
+		} else { // moving what is left would cost more than it keeps
+			clear(p.queue[:done])
+			p.queue = p.queue[done:]
+		}
+		if len(p.queue) == 0 && cap(p.queue) > mostKept {
 			p.queue = nil
 		}
 		p.first = a.next

@@ -171,6 +171,7 @@ func (l *Log) flushFilesLocked() {
 		buf = append(buf, pending{realm, api.Event{Time: l.cfg.Now(), Realm: realm, Kind: api.EventMissing, Detail: strconv.Itoa(n) + " events"}})
 	}
 	slices.SortStableFunc(buf, func(a, b pending) int { return strings.Compare(a.realm, b.realm) })
+	most := 0
 	for from := 0; from < len(buf); {
 		realm, to := buf[from].realm, from
 		for to < len(buf) && buf[to].realm == realm {
@@ -179,6 +180,7 @@ func (l *Log) flushFilesLocked() {
 		if err := l.write(realm, buf[from:to]); err != nil {
 			l.cfg.Logger.Warn("the event log", "realm", realm, "err", err)
 		}
+		most = max(most, len(l.out))
 		from = to
 	}
 	if cap(buf) <= 4*len(buf) { // a large buffer stays while it is used
@@ -187,7 +189,7 @@ func (l *Log) flushFilesLocked() {
 		l.spare = buf[:0]
 		l.mu.Unlock()
 	}
-	if cap(l.out) > 4*len(l.out) {
+	if cap(l.out) > 4*most {
 		l.out = nil
 	}
 }
