@@ -137,10 +137,14 @@ func (p *published) mend(ctx context.Context) {
 		switch {
 		case err == nil:
 			p.mu.Lock()
+			_, ours := p.links[path]
 			if p.links[path] == ep && p.lease == id {
 				delete(p.missing, path)
 			}
 			p.mu.Unlock()
+			if !ours { // it was removed meanwhile
+				p.n.remove(ctx, path, false)
+			}
 		case api.KindOf(err) == api.Exists && !p.stale(ctx, path, ep):
 			p.forget(path)
 		}

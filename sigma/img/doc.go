@@ -5,10 +5,10 @@
 // The program (apps/img) brings the decoding, as a Func; this package brings the
 // procs. They are
 //
-//   - a coordinator (LC) for a directory of images. It keeps what it knows in
-//     /img/JOB, behind its term's fence, so that another goes on where it stopped,
-//     and is registered with initd, so that a job goes on after the whole system
-//     was down;
+//   - three coordinators (LC) for a directory of images, of which one leads
+//     (sigma/job). It keeps what it knows in /img/JOB, behind its term's fence, so
+//     that another goes on where it stopped. They are registered with initd, so
+//     that a job goes on after the whole system was down;
 //   - or a service (LC), published in the name space, to which clients give an
 //     image at a time by RPC (Dial);
 //   - a worker (BE) for each image.

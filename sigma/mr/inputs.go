@@ -44,7 +44,12 @@ func eachInput(ctx context.Context, s space, ranges split, wait *time.Duration, 
 	}()
 	for _, g := range ranges {
 		stop := clock(wait)
-		o := <-<-coming
+		c, ok := <-coming
+		if !ok {
+			stop()
+			return ctx.Err()
+		}
+		o := <-c
 		stop()
 		if o.err != nil {
 			return o.err

@@ -77,7 +77,7 @@ const tableShare = 5
 // runWork is the life of a mapper or reducer.
 func runWork(w *work, apps []App, began time.Time) {
 	ctx := context.Background()
-	debug.SetMemoryLimit(w.Memory / 4 * 3)
+	debug.SetMemoryLimit(w.Memory/4*3 - w.Memory/tableShare) // the table is beside the heap
 	sigma.Started(ctx)
 	time.AfterFunc(w.Limit, func() { // whoever started it may be gone
 		leave(w, result{}, api.E(api.Invalid, w.Role, w.Task, "it took longer than the limit of %v for one attempt", w.Limit))
