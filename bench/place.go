@@ -205,7 +205,9 @@ func (t *trialProcess) run(ctx context.Context, r placeRun) (ran placeRan, err e
 	case err = <-got:
 	case <-ctx.Done():
 		t.pipe.Close()
+		late := time.AfterFunc(stopTime, func() { t.cmd.Process.Kill() })
 		<-got // it ends
+		late.Stop()
 		return ran, ctx.Err()
 	}
 	if err != nil {

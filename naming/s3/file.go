@@ -247,7 +247,10 @@ func (r *realm) removeBucket(ctx context.Context, name string, dir bool) error {
 		if api.KindOf(err) != api.NotEmpty || pause > time.Second || ctx.Err() != nil {
 			break
 		}
-		time.Sleep(pause)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done(): // the next try says so
+		}
 	}
 	r.lostEntry(name, "")
 	return err

@@ -76,8 +76,9 @@ func (u *upload) send(ctx context.Context, data []byte, held int64) error {
 	return nil
 }
 
-// part sends one; done says that the SDK has read it to its end, and looks at it no
-// more.
+// part sends one; done says that the store has taken it. One that answers before it
+// has read all may be sent the rest from what data is filled with next (see
+// realm.parts).
 func (u *upload) part(n int32, data []byte) (done bool) {
 	f := u.f
 	var etag *string

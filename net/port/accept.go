@@ -40,7 +40,7 @@ func (p *Port) accept() {
 			p.log.Warn("port: cannot accept; connections are refused until it goes again", "err", err)
 			if d := p.lis.Silent(); d > p.cfg.LostAfter && !told {
 				told = true
-				p.cfg.Lost(api.E(api.Unavailable, "listen", p.Addr().String(), "the socket was ended by somebody else, and for %v there was none to be had in its place: %v", d.Round(time.Second), err))
+				p.cfg.Lost(api.E(api.Unavailable, "listen", p.Addr().String(), "the socket was ended by somebody else, and for %v there was none to be had in its place: %v; see who has the address (ss -ltnp), then start sigmad again", d.Round(time.Second), err))
 			}
 			p.shed()
 			continue

@@ -2,9 +2,8 @@
 // nothing of σOS around it, in a process of its own: what /s3 is measured against
 // ([sigmactl bench s3]).
 //
-// The client is made as that of /s3 is: same transport, same signing, same
-// checksums. So the difference between the two is what lies between a proc and
-// the SDK.
+// The client is made as that of /s3 is: same signing, same checksums, same retries,
+// over Go's own transport as it is (that of /s3 sends bodies in larger pieces).
 package direct
 
 import (
@@ -82,8 +81,11 @@ func Main() int {
 	var j Job
 	err := json.NewDecoder(os.Stdin).Decode(&j)
 	if err == nil {
+		// Who asked may be gone without a word, and the store may hang.
+		ctx, cancel := context.WithTimeout(context.Background(), mainTime)
+		defer cancel()
 		var m Moved
-		if m, err = j.move(context.Background()); err == nil {
+		if m, err = j.move(ctx); err == nil {
 			err = json.NewEncoder(os.Stdout).Encode(m)
 		}
 	}
@@ -93,6 +95,9 @@ func Main() int {
 	}
 	return 0
 }
+
+// mainTime is how long a job may take.
+const mainTime = 10 * time.Minute
 
 // piece is how much a reader or a writer of a stream takes at once.
 const piece = 1 << 20
@@ -188,11 +193,16 @@ func (o *object) getParts(ctx context.Context) error {
 
 // putParts collects each part from pieces, as whoever is given a stream has to,
 // and sends so many at once.
-func (o *object) putParts(ctx context.Context) error {
+func (o *object) putParts(ctx context.Context) (err error) {
 	up, err := o.c.CreateMultipartUpload(ctx, &sdk.CreateMultipartUploadInput{Bucket: &o.Bucket, Key: &o.Key})
 	if err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			o.c.AbortMultipartUpload(context.WithoutCancel(ctx), &sdk.AbortMultipartUploadInput{Bucket: &o.Bucket, Key: &o.Key, UploadId: up.UploadId})
+		}
+	}()
 	done := make([]types.CompletedPart, o.parts())
 	errs := make(chan error, len(done))
 	free := make(chan []byte, o.AtOnce)
