@@ -254,9 +254,7 @@ func TestProcessForEachRealm(t *testing.T) {
 	eventually(t, "an idle process to end", func() bool { return p.PIDs()["red"] == 0 })
 	t.Run("one that hangs holds up nobody else", func(t *testing.T) {
 		remote(t, p, "red").ok("SELECT x FROM t", "{\"x\":\"red\"}\n")
-		if err := syscall.Kill(p.PIDs()["red"], syscall.SIGSTOP); err != nil {
-			t.Fatal(err)
-		}
+		hang(t, p.PIDs()["red"])
 		removed := make(chan error, 1)
 		go func() { removed <- p.Remove("red") }()
 		eventually(t, "red to be taken out", func() bool { return p.PIDs()["red"] == 0 })
@@ -273,6 +271,31 @@ func TestProcessForEachRealm(t *testing.T) {
 	if got := p.Realms(); len(got) != 1 || got[0] != "blue" {
 		t.Errorf("after red was removed there are %q", got)
 	}
+}
+
+// hang stops a process and returns when each of its threads stands: until then one
+// of them could still see that it is to end.
+func hang(t *testing.T, pid int) {
+	t.Helper()
+	if pid == 0 {
+		t.Fatal("there is no process")
+	}
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "all threads to stop", func() bool {
+		list, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range list {
+			stat, _ := os.ReadFile(name)
+			if !strings.Contains(string(stat), ") T ") {
+				return false
+			}
+		}
+		return len(list) > 0
+	})
 }
 
 func eventually(t *testing.T, what string, ok func() bool) {
