@@ -102,13 +102,21 @@ func (n *Names) ReadDir(ctx context.Context, path, after string, max int) (out [
 	}
 }
 
-// Remove takes away a file, a link or an empty directory.
+// Remove takes away a file, a link or an empty directory. A name that this program
+// published (Publish) is kept no longer; where Remove fails, the name is as it was.
 func (n *Names) Remove(ctx context.Context, path string) error {
-	n.published.forget(path)
-	err := n.remove(ctx, path, false)
+	err := n.unlink(ctx, path)
 	if k := api.KindOf(err); k == api.IsDir {
 		return n.remove(ctx, path, true)
 	}
+	return err
+}
+
+// unlink is remove for what may be a name that is kept.
+func (n *Names) unlink(ctx context.Context, path string) error {
+	done := n.published.going(path)
+	err := n.remove(ctx, path, false)
+	done(unlessGone(err) == nil)
 	return err
 }
 
@@ -132,7 +140,7 @@ func (n *Names) RemoveAll(ctx context.Context, path string) error {
 		return err
 	}
 	if !i.IsDir() {
-		return unlessGone(n.remove(ctx, path, false))
+		return unlessGone(n.unlink(ctx, path))
 	}
 	// Somebody may still be writing there: what came meanwhile goes too.
 	for end := time.Now().Add(removeFor); ; {
@@ -177,7 +185,7 @@ func (n *Names) removeEach(ctx context.Context, dir string, list []Info) error {
 				if list[i].IsDir() {
 					errs[w] = n.RemoveAll(ctx, p)
 				} else {
-					errs[w] = unlessGone(n.remove(ctx, p, false))
+					errs[w] = unlessGone(n.unlink(ctx, p))
 				}
 			}
 		})
@@ -189,7 +197,13 @@ func (n *Names) removeEach(ctx context.Context, dir string, list []Info) error {
 // Rename moves what is at from to to, over what is there, in one step. Both
 // must be of one server.
 func (n *Names) Rename(ctx context.Context, from, to string) error {
-	n.published.forget(from)
+	done := n.published.going(from)
+	err := n.rename(ctx, from, to)
+	done(err == nil)
+	return err
+}
+
+func (n *Names) rename(ctx context.Context, from, to string) error {
 	if done, err := n.renameInRoot(ctx, from, to); done || err != nil {
 		return err
 	}

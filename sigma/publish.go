@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sigmaos/api"
+	"sigmaos/naming/resolve"
 	"sigmaos/naming/tree"
 )
 
@@ -21,8 +22,14 @@ type published struct {
 	mu      sync.Mutex
 	lease   string // "" is none yet
 	keeping bool   // keep runs, until the client's connection ends
-	links   map[string]Endpoint
-	missing map[string]bool // of links: to be made under the lease
+	links   map[string]*link
+}
+
+// link is one name that is kept.
+type link struct {
+	ep      Endpoint
+	missing bool // to be made under the lease
+	going   int  // calls under way that take it away
 }
 
 // publish makes path lead to ep and keeps it so.
@@ -46,10 +53,9 @@ func (p *published) publish(ctx context.Context, path string, ep Endpoint) error
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.links == nil {
-		p.links, p.missing = make(map[string]Endpoint), make(map[string]bool)
+		p.links = make(map[string]*link)
 	}
-	p.links[path] = ep
-	p.missing[path] = p.lease != id
+	p.links[linkKey(path)] = &link{ep: ep, missing: p.lease != id}
 	if !p.keeping {
 		p.keeping = true
 		go p.keep()
@@ -80,12 +86,47 @@ func (p *published) have(ctx context.Context) (string, error) {
 	return p.lease, nil
 }
 
-// forget is for a path that leads somewhere else now, or nowhere.
-func (p *published) forget(path string) {
+// linkKey is one spelling of a path.
+func linkKey(path string) string {
+	names, _, err := resolve.Clean(path)
+	if err != nil {
+		return path
+	}
+	return resolve.Join(names)
+}
+
+// going is for a call that takes a path away: the name is not made again meanwhile,
+// and afterwards only where the call says that it is still there.
+func (p *published) going(path string) (done func(gone bool)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.links, path)
-	delete(p.missing, path)
+	if len(p.links) == 0 {
+		return func(bool) {}
+	}
+	path = linkKey(path)
+	l := p.links[path]
+	if l == nil {
+		return func(bool) {}
+	}
+	l.going++
+	return func(gone bool) {
+		p.mu.Lock()
+		l.going--
+		p.mu.Unlock()
+		if gone {
+			p.forget(path, l)
+		}
+	}
+}
+
+// forget is for a name that leads somewhere else now, or nowhere. One that was
+// published anew meanwhile is kept.
+func (p *published) forget(path string, l *link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.links[path] == l {
+		delete(p.links, path)
+	}
 }
 
 func (p *published) keep() {
@@ -119,8 +160,8 @@ func (p *published) renew(ctx context.Context) error {
 	defer p.mu.Unlock()
 	if p.lease == id {
 		p.lease = fresh
-		for path := range p.links {
-			p.missing[path] = true
+		for _, l := range p.links {
+			l.missing = true
 		}
 	}
 	return nil
@@ -130,25 +171,34 @@ func (p *published) renew(ctx context.Context) error {
 func (p *published) mend(ctx context.Context) {
 	p.mu.Lock()
 	id, links := p.lease, maps.Clone(p.links)
-	maps.DeleteFunc(links, func(path string, _ Endpoint) bool { return !p.missing[path] })
+	maps.DeleteFunc(links, func(_ string, l *link) bool { return !l.missing || l.going > 0 })
 	p.mu.Unlock()
-	for path, ep := range links {
-		err := p.n.make(ctx, path, tree.NewFile{Mode: tree.ModeEndpoint | 0o666, Exclusive: true, Target: string(ep), Lease: id})
+	for path, l := range links {
+		err := p.n.make(ctx, path, tree.NewFile{Mode: tree.ModeEndpoint | 0o666, Exclusive: true, Target: string(l.ep), Lease: id})
 		switch {
 		case err == nil:
-			p.mu.Lock()
-			_, ours := p.links[path]
-			if p.links[path] == ep && p.lease == id {
-				delete(p.missing, path)
-			}
-			p.mu.Unlock()
-			if !ours { // it was removed meanwhile
+			if !p.made(path, l, id) {
 				p.n.remove(ctx, path, false)
 			}
-		case api.KindOf(err) == api.Exists && !p.stale(ctx, path, ep):
-			p.forget(path)
+		case api.KindOf(err) == api.Exists && !p.stale(ctx, path, l.ep):
+			p.forget(path, l)
 		}
 	}
+}
+
+// made notes that l was made under a lease. It says no where somebody was taking the
+// name away meanwhile: what was made is not to stay.
+func (p *published) made(path string, l *link, lease string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.links[path]
+	if now == nil || now.going > 0 {
+		return false
+	}
+	if now == l && p.lease == lease {
+		l.missing = false
+	}
+	return true
 }
 
 // stale says whether what is at a path is our own link that goes with the lease
