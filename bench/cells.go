@@ -20,11 +20,12 @@ type cells struct {
 
 // newCells makes the tree; the caller closes.
 func newCells() (*cells, error) {
+	sweep()
 	layout, err := cgroup.Detect()
 	if err != nil {
 		return nil, err
 	}
-	tree, err := cgroup.Open(cgroup.Config{Layout: layout, Root: fmt.Sprintf("sigma-bench-%d", os.Getpid()), Node: "plain"})
+	tree, err := cgroup.Open(cgroup.Config{Layout: layout, Root: fmt.Sprint(ownPrefix, os.Getpid()), Node: "plain"})
 	if err != nil {
 		return nil, err
 	}

@@ -10,22 +10,33 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"sigmaos/api"
+	"sigmaos/bench/lab"
 )
 
 // devCluster is a cluster of several nodes on this machine: sigmad dev --nodes N. It
 // is connected to the first node.
-type devCluster struct{ *daemon }
+type devCluster struct {
+	*daemon
+	here *lab.Space // with whose end it ends
+}
 
 // startDev starts one in a directory, and returns when all nodes are members.
 func startDev(ctx context.Context, o Options, dir string, nodes int) (*devCluster, error) {
-	run, err := launch(o, fmt.Sprintf("bench-%d", os.Getpid()), dir, benchUIDs, (*exec.Cmd).Start, "dev", "--nodes", strconv.Itoa(nodes))
+	here, err := lab.Here()
 	if err != nil {
 		return nil, err
 	}
-	d := &devCluster{run}
+	run, err := launch(o, fmt.Sprintf("bench-%d", os.Getpid()), dir, benchUIDs,
+		func(cmd *exec.Cmd) error { return here.Start(cmd, syscall.SIGTERM) }, "dev", "--nodes", strconv.Itoa(nodes))
+	if err != nil {
+		here.Close()
+		return nil, err
+	}
+	d := &devCluster{run, here}
 	err = d.await(ctx, o, func() error {
 		list, err := d.Nodes(ctx)
 		if err == nil && len(list) < nodes {
@@ -42,7 +53,10 @@ func startDev(ctx context.Context, o Options, dir string, nodes int) (*devCluste
 	return d, nil
 }
 
-func (d *devCluster) stop() error { return d.daemon.stop(2 * stopTime) }
+func (d *devCluster) stop() error {
+	defer d.here.Close()
+	return d.daemon.stop(2 * stopTime)
+}
 
 // jobProcs are the procs that were started since begin.
 func (d *devCluster) jobProcs(ctx context.Context, begin time.Time) (out []api.ProcInfo, err error) {

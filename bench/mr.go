@@ -36,11 +36,10 @@ func MR(ctx context.Context, _ Cluster, o Options) (r Result, err error) {
 	if b.corpus, err = corpusDir(o); err != nil {
 		return r, err
 	}
-	if b.dir, err = os.MkdirTemp("", fmt.Sprintf("%s%d-", dirPrefix, os.Getpid())); err != nil {
+	if b.dir, err = newDir(); err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
-	sweep()
 	if b.dev, err = startDev(ctx, o, filepath.Join(b.dir, "dev"), mrNodes); err != nil {
 		return r, err
 	}

@@ -7,8 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"sigmaos/api"
@@ -37,9 +35,8 @@ type node struct {
 // startNodes starts both and returns when each knows the other. The caller
 // closes, whatever happens to ctx.
 func startNodes(ctx context.Context, o Options, pair *lab.Pair) (_ *twoNodes, err error) {
-	sweep()
 	t := &twoNodes{o: o, pair: pair}
-	if t.dir, err = os.MkdirTemp("", fmt.Sprintf("%s%d-", dirPrefix, os.Getpid())); err != nil {
+	if t.dir, err = newDir(); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -119,18 +116,4 @@ func (t *twoNodes) close() (err error) {
 		}
 	}
 	return errors.Join(err, os.RemoveAll(t.dir))
-}
-
-const dirPrefix = "sigma-bench-"
-
-// sweep removes the directories of benches that were killed. Their sigmads have
-// ended with them.
-func sweep() {
-	list, _ := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"*"))
-	for _, dir := range list {
-		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), dirPrefix), "-")
-		if n, err := strconv.Atoi(pid); err == nil && syscall.Kill(n, 0) == syscall.ESRCH {
-			os.RemoveAll(dir)
-		}
-	}
 }

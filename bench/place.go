@@ -166,9 +166,8 @@ type trialProcess struct {
 }
 
 func startTrial(o Options) (_ *trialProcess, err error) {
-	sweep()
 	t := &trialProcess{}
-	if t.dir, err = os.MkdirTemp("", fmt.Sprintf("%s%d-", dirPrefix, os.Getpid())); err != nil {
+	if t.dir, err = newDir(); err != nil {
 		return nil, err
 	}
 	defer func() {

@@ -36,11 +36,10 @@ func S3(ctx context.Context, _ Cluster, o Options) (r Result, err error) {
 	if o.Bytes > 0 {
 		b.size = o.Bytes
 	}
-	if b.dir, err = os.MkdirTemp("", fmt.Sprintf("%s%d-", dirPrefix, os.Getpid())); err != nil {
+	if b.dir, err = newDir(); err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
-	sweep()
 	if b.dev, err = startDev(ctx, o, filepath.Join(b.dir, "dev"), 1); err != nil {
 		return r, err
 	}

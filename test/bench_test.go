@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -433,5 +434,42 @@ func TestBenchPlace(t *testing.T) {
 	drawn(t, svg, "besched", "lcsched")
 	if out, _, _ := n.Ctl("ps"); strings.Count(out, "\n") > 1 {
 		t.Errorf("procs of the bench are in the cluster:\n%s", out)
+	}
+}
+
+// A bench that runs is nothing left over, though no process is in its groups. One that
+// was killed is, until doctor or the next bench cleans up.
+func TestDoctorKnowsARunningBench(t *testing.T) {
+	n := StartNode(t)
+	cmd := exec.Command(filepath.Join(bin, "sigmactl"), "bench", "place", "-n", "1", "--seconds", "600")
+	cmd.Env = append(os.Environ(), "SIGMA_CONTEXT="+n.socket())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill := sync.OnceFunc(func() {
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // and the processes that it has started
+		cmd.Wait()
+	})
+	defer kill()
+	root := fmt.Sprintf("sigma-bench-%d-", cmd.Process.Pid)
+	eventually(t, 30*time.Second, "the bench has its groups", func() (bool, string) {
+		found, _ := filepath.Glob("/sys/fs/cgroup/*/" + root + "*/be/node")
+		unified, _ := filepath.Glob("/sys/fs/cgroup/" + root + "*/be/node")
+		deeper, _ := filepath.Glob("/sys/fs/cgroup/*/*/*/" + root + "*/be/node")
+		return len(found)+len(unified)+len(deeper) > 0, root
+	})
+	if out, _, _ := n.Ctl("doctor"); strings.Contains(out, root) {
+		t.Errorf("doctor calls what a running bench has left over:\n%s", out)
+	}
+	kill()
+	eventually(t, 5*time.Second, "doctor sees what is left", func() (bool, string) {
+		out, _, _ := n.Ctl("doctor")
+		return strings.Contains(out, root), out
+	})
+	n.figures("place", "-n", "1", "--seconds", "0.2")
+	n.nothingOf(cmd.Process.Pid)
+	if out, _, _ := n.Ctl("doctor"); strings.Contains(out, root) {
+		t.Errorf("after the next bench:\n%s", out)
 	}
 }

@@ -164,7 +164,10 @@ func leftovers(clean bool, only string) []api.Check {
 	for _, root := range roots(l, only) {
 		nodes, _ := cgroup.Nodes(l, root)
 		for _, n := range nodes {
-			if groupInUse(l, root, n) {
+			if alive, err := cgroup.Alive(l, root, n); alive || err != nil {
+				if err != nil {
+					out = append(out, fail("leftovers", "see whether a sigmad is stuck there", "%v", err))
+				}
 				continue
 			}
 			if !clean {
@@ -180,18 +183,6 @@ func leftovers(clean bool, only string) []api.Check {
 		out = append(out, ok("leftovers", "none"))
 	}
 	return out
-}
-
-// groupInUse reports whether a sigmad lives in the node's sys group, wherever its
-// directories are.
-func groupInUse(l cgroup.Layout, root, node string) bool {
-	for _, d := range l.Dirs {
-		b, err := os.ReadFile(filepath.Join(d, root, "sys", node, "cgroup.procs"))
-		if err == nil && len(b) > 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // roots are those to look at: one, or all that are there, for an instance may

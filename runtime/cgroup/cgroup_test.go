@@ -377,6 +377,56 @@ func TestComingAndGoing(t *testing.T) {
 	wg.Wait()
 }
 
+// Sweep takes what nobody will come back to, of the roots that it is asked about, and
+// leaves what lives.
+func TestSweepCleansDeadRootsAlone(t *testing.T) {
+	l, root := machine(t)
+	prefix := root + "-"
+	var living []*Tree
+	for _, name := range []string{"dead", "lives", "mixed", "comes"} {
+		tree := open(t, l, prefix+name, "a")
+		group(t, tree, LC, "r", "1")
+		if name == "lives" {
+			living = append(living, tree)
+			continue
+		}
+		tree.lock.Close() // as the kernel does
+		if name == "mixed" {
+			living = append(living, open(t, l, prefix+name, "b"))
+		}
+	}
+	if err := os.Mkdir(filepath.Join(l.bases()[0], prefix+"empty"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	sweep := func(gone func(string) bool, want ...string) {
+		t.Helper()
+		if err := Sweep(l, prefix, gone); err != nil {
+			t.Error(err)
+		}
+		roots, err := Roots(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		roots = slices.DeleteFunc(roots, func(r string) bool { return !strings.HasPrefix(r, prefix) })
+		for i := range want {
+			want[i] = prefix + want[i]
+		}
+		if !slices.Equal(roots, want) {
+			t.Errorf("left are %q, want %q", roots, want)
+		}
+	}
+	sweep(func(r string) bool { return r != prefix+"comes" }, "comes", "lives", "mixed")
+	if nodes, err := Nodes(l, prefix+"mixed"); err != nil || !slices.Equal(nodes, []string{"b"}) {
+		t.Errorf("of a dead and a living node are left %q, %v", nodes, err)
+	}
+	for _, tree := range living {
+		if err := tree.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	sweep(func(string) bool { return true })
+}
+
 // What kill -9 of a node leaves: groups that nobody has locked, with processes.
 func TestClean(t *testing.T) {
 	l, root := machine(t)

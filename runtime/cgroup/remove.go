@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -106,6 +107,31 @@ func Clean(l Layout, root, node string) error {
 		errs = append(errs, l.removeNode(root, b, node))
 	}
 	errs = append(errs, l.removeShared(root))
+	return errors.Join(errs...)
+}
+
+// Sweep cleans the roots whose names begin with a prefix and of which gone says that
+// nobody will build there any more. One in which a node lives is left alone.
+func Sweep(l Layout, prefix string, gone func(root string) bool) error {
+	roots, err := Roots(l)
+	errs := []error{err}
+	for _, root := range roots {
+		if !strings.HasPrefix(root, prefix) || !gone(root) {
+			continue
+		}
+		nodes, err := Nodes(l, root)
+		errs = append(errs, err)
+		for _, n := range nodes {
+			if alive, err := Alive(l, root, n); err != nil {
+				errs = append(errs, err)
+			} else if !alive {
+				errs = append(errs, Clean(l, root, n))
+			}
+		}
+		if len(nodes) == 0 {
+			errs = append(errs, l.removeShared(root))
+		}
+	}
 	return errors.Join(errs...)
 }
 

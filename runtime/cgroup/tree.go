@@ -151,11 +151,19 @@ func (t *Tree) claim() (*os.File, error) {
 		if err == nil {
 			f, err = t.l.lockNode(t.root, t.node)
 		}
+		if errors.Is(err, errAlive) && try < probes {
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
 		if err == nil || !vanished(err) || try == attempts {
 			return f, err
 		}
 	}
 }
+
+// probes are how often the lock may be taken: whoever asks whether the node is Alive
+// has it for a moment.
+const probes = 5
 
 // attempts to make a group while other nodes remove what is above it. They do
 // that once, when they leave; a few in a row are bad luck, so many are not.
