@@ -20,6 +20,8 @@ type realm struct {
 	use     quota.Use            // of procs: queued and running
 	share   share                // of the quota
 	closing bool
+	kept    bool         // what comes from elsewhere is kept on disk …
+	admit   time.Time    // … and where not, when that was tried last
 	waits   atomic.Int64 // under way, of the realm's callers for its procs; see enter
 }
 
@@ -32,6 +34,7 @@ func newRealm(rec api.Realm) *realm {
 func (s *Schedd) realmLocked(id string) (*realm, error) {
 	r := s.realms[id]
 	if r != nil && r.rec.Name != "" {
+		s.keepLocked(r)
 		return r, nil
 	}
 	rec, err := s.cfg.Realms.ByID(id) // from memory
@@ -43,10 +46,27 @@ func (s *Schedd) realmLocked(id string) (*realm, error) {
 		s.realms[id] = r
 	}
 	r.rec = rec
-	if err := s.cfg.Store.Admit(id); err != nil {
-		s.log.Warn("programs from elsewhere are not kept on disk", "realm", id, "err", err)
-	}
+	s.keepLocked(r)
 	return r, nil
+}
+
+// admitAgain is how often a realm's place on the disk is tried again, while procs of
+// it come.
+const admitAgain = 100 * time.Millisecond
+
+// keepLocked has the realm's programs kept on disk, where that is not so yet.
+func (s *Schedd) keepLocked(r *realm) {
+	if r.kept || time.Since(r.admit) < admitAgain {
+		return
+	}
+	err, first := s.cfg.Store.Admit(r.rec.ID), r.admit.IsZero()
+	r.kept, r.admit = err == nil, time.Now()
+	switch {
+	case err != nil && first:
+		s.log.Warn("programs from elsewhere are not kept on disk", "realm", r.rec.ID, "err", err)
+	case err == nil && !first:
+		s.log.Info("programs from elsewhere are kept on disk again", "realm", r.rec.ID)
+	}
 }
 
 // liveLocked lists what has not ended, guests included.

@@ -2,11 +2,15 @@ package schedd
 
 import (
 	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"sigmaos/api"
+	"sigmaos/runtime/binfs"
 )
 
 // bare is a schedd that holds records and can start nothing.
@@ -49,6 +53,43 @@ func TestFindByPrefix(t *testing.T) {
 	}
 	if _, err := s.find(api.Caller{Realm: "nowhere"}, "why", "map-aaaa1"); api.KindOf(err) != api.NotFound {
 		t.Errorf("a realm without procs: %v", err)
+	}
+}
+
+// A disk that refused a realm's directory once is asked again: what comes from
+// elsewhere for the realm is kept as soon as it can be.
+func TestARealmIsKeptOnDiskOnceThatIsPossible(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "programs")
+	store, err := binfs.OpenStore(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	s := bare()
+	s.log = slog.New(slog.DiscardHandler)
+	s.cfg.Store, s.cfg.Realms = store, &tenants{all: map[string]api.Realm{"r1": {ID: "r1", Name: "one"}}}
+	come := func() {
+		t.Helper()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if _, err := s.realmLocked("r1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	come()
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(admitAgain / 4) {
+		come()
+		if _, err := os.Stat(filepath.Join(dir, "r1")); err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("it is not tried again")
+		}
 	}
 }
 
