@@ -295,8 +295,13 @@ func (m *Maker) Make(b Binfs, realm string, class cgroup.Class, fds int64) (_ *S
 		binfs: b.Binfs() + "/" + realm, jail: b.Jail(), apparmor: layers.AppArmor,
 	}
 	c.llSize, c.llFS, c.llNet, c.llScoped = layers.Ruleset()
-	rights := unix.UnixRights(int(b.MountNS().Fd()), memfd)
-	if err := sendmsg(ctl, c.encode(), rights); err != nil {
+	ns, err := b.MountNS().SyscallConn()
+	if err == nil { // its number does not become another's meanwhile, although the mount may die
+		var sent error
+		err = ns.Control(func(fd uintptr) { sent = sendmsg(ctl, c.encode(), unix.UnixRights(int(fd), memfd)) })
+		err = errors.Join(err, sent)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("slot: configuring PID 1: %w", err)
 	}
 	failpoint.Hit("slot-configured")

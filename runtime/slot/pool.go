@@ -34,6 +34,7 @@ type Pool struct {
 	kinds  map[kind]*slots
 	going  map[*Slot]struct{} // dropped, perhaps not gone yet
 	total  int
+	lost   int // mounts
 	closed bool
 	stop   context.CancelFunc
 	done   context.Context
@@ -213,6 +214,7 @@ func (p *Pool) make(k kind, g *slots, made chan struct{}) {
 			continue
 		}
 		p.total++
+		lost := p.lost
 		p.mu.Unlock()
 		b, err := p.binfs()
 		var s *Slot
@@ -220,6 +222,17 @@ func (p *Pool) make(k kind, g *slots, made chan struct{}) {
 			s, err = p.maker.Make(b, k.realm, k.class, int64(k.execFD))
 		}
 		p.mu.Lock()
+		if p.lost != lost && !p.closed && p.kinds[k] == g {
+			// The mount died meanwhile. What was made on it is dead, too; what could not
+			// be made can be on the next.
+			p.total--
+			p.mu.Unlock()
+			if s != nil {
+				s.Close()
+				<-s.Gone()
+			}
+			continue
+		}
 		if err != nil || p.closed || p.kinds[k] != g {
 			p.total--
 			waiters := g.waiters
@@ -255,10 +268,11 @@ func (p *Pool) wantLocked(g *slots) int {
 }
 
 // Rebuild drops every idle slot that was built on b: its mount is dead. Busy
-// ones go when their procs end.
+// ones go when their procs end, and one that is being made is made anew.
 func (p *Pool) Rebuild(b Binfs) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.lost++
 	for _, g := range p.kinds {
 		for s, on := range g.all {
 			if on == b {

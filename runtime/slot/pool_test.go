@@ -2,6 +2,7 @@ package slot
 
 import (
 	"errors"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -109,6 +110,51 @@ func TestFAULTS_F18_PoolDropsSlotsOfADeadMount(t *testing.T) {
 	<-busy.Gone()
 	if s := e.get(p, testRealm); s == busy || s == idle {
 		t.Error("a slot of the dead mount is lent")
+	}
+}
+
+// lostMount is a mount whose process has ended and been closed.
+type lostMount struct{ was Binfs }
+
+func (m lostMount) Binfs() string { return m.was.Binfs() }
+
+func (m lostMount) Jail() string { return m.was.Jail() }
+
+func (m lostMount) MountNS() *os.File {
+	r, w, _ := os.Pipe()
+	w.Close()
+	r.Close()
+	return r
+}
+
+// The mount dies while a slot is being made: whoever waits has one on the next
+// mount, whether the making failed or came in time.
+func TestFAULTS_F18_AMountLostWhileASlotIsMade(t *testing.T) {
+	e := newEnv(t, landlock())
+	for name, first := range map[string]Binfs{"closed before": lostMount{e.holder}, "died behind it": e.holder} {
+		t.Run(name, func(t *testing.T) {
+			asked := 0
+			var p *Pool
+			p = NewPool(PoolConfig{}, e.maker, func() (Binfs, error) {
+				if asked++; asked > 1 {
+					return e.holder, nil
+				}
+				p.Rebuild(first)
+				return first, nil
+			})
+			defer p.Close()
+			s, err := e.try(p, testRealm, 10*time.Second)
+			if err != nil {
+				t.Fatalf("the one who waits hears %v", err)
+			}
+			if _, got := e.output(s, "exit", "3"); got.Status.ExitStatus() != 3 {
+				t.Errorf("a proc in the slot: %+v", got)
+			}
+			p.Put(s)
+			if asked != 2 {
+				t.Errorf("the mount was asked for %d times, want once for each of two", asked)
+			}
+		})
 	}
 }
 
