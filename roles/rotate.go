@@ -20,6 +20,10 @@ import (
 // maxKeys of each kind are kept at a time.
 const maxKeys = 3
 
+// retryKeys is when a node that could not take the record's keys, because nobody
+// signed its certificate, tries again: before somebody drops the old ones.
+const retryKeys = 2 * time.Second
+
 // methodSign is the call by which a node without the record's keys has its
 // certificate renewed.
 const methodSign = "cluster.sign"
@@ -75,6 +79,7 @@ func (s *System) followKeys(ctx context.Context) {
 	defer func() { <-done }()
 	tick := time.NewTicker(time.Hour)
 	defer tick.Stop()
+	var again <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -82,9 +87,12 @@ func (s *System) followKeys(ctx context.Context) {
 		case c := <-changes:
 			s.record = c
 		case <-tick.C:
+		case <-again:
 		}
+		again = nil
 		if err := s.takeKeys(ctx); err != nil && ctx.Err() == nil {
-			s.Log.Error("keys of the cluster", "err", err)
+			s.Log.Error("keys of the cluster", "err", err, "again in", retryKeys)
+			again = time.After(retryKeys)
 		}
 	}
 }
