@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -15,12 +16,12 @@ import (
 
 // TestMain lets the test binary be the processes that the tests put in groups.
 func TestMain(m *testing.M) {
-	switch os.Getenv("CGROUP_TEST_CHILD") {
+	switch role := os.Getenv("CGROUP_TEST_CHILD"); role {
 	case "":
 		os.Exit(m.Run())
 	case "sleep":
 		signal.Ignore() // only SIGKILL ends it
-	case "eat": // waits to be placed, then uses memory
+	case "eat", "hold": // waits to be placed, then uses 256 MiB of memory, and holds it
 		os.Stdin.Read(make([]byte, 1))
 		var keep [][]byte
 		for range 64 {
@@ -30,7 +31,11 @@ func TestMain(m *testing.M) {
 			}
 			keep = append(keep, b)
 		}
+		if role == "hold" {
+			time.Sleep(time.Minute)
+		}
 		fmt.Println("ate", len(keep))
+		runtime.KeepAlive(keep)
 		os.Exit(0)
 	case "spin":
 		//lint:ignore SA5002 to use all of a core until it is killed
