@@ -49,8 +49,18 @@ func (answers) Call(_ context.Context, c api.Caller, call wire.Call, _ func(any,
 	return c.Realm + " " + c.User + " " + call.Method, nil
 }
 
+// TestMain makes what Go's network makes once, so that descriptors can be counted.
+func TestMain(m *testing.M) {
+	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
+		l.Close()
+	}
+	os.Exit(m.Run())
+}
+
 func newWorld(t testing.TB, change func(*Config)) *world {
 	t.Helper()
+	before := open(t)
+	t.Cleanup(func() { await(t, before) }) // nothing of one test goes during the next
 	w := &world{t: t, realm: map[string]bool{"r1": true, "r2": true}}
 	w.proxy = dialproxy.New(dialproxy.Config{Node: 1, Name: "n1", Boot: 1, Logger: slog.New(slog.DiscardHandler)})
 	w.stock()

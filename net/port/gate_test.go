@@ -34,7 +34,7 @@ func hello(t *testing.T, c *cluster) []byte {
 // and meanwhile nodes get in.
 func TestPROBES_N13_GarbageHalfFramesAndSilence(t *testing.T) {
 	c := newCluster(t, "c1")
-	p := listen(t, c.node("n1", 1), func(cfg *Config) { cfg.Patience = 300 * time.Millisecond })
+	p := listen(t, c.node("n1", 1), func(cfg *Config) { cfg.Patience = 2 * time.Second }) // the node that gets in has it, too
 	handle(t, p, "svc/1", echo)
 	// Handlers of setup connections see the deadline too.
 	if _, err := p.HandleSetup(func(_ context.Context, c *net.TCPConn) {
