@@ -27,10 +27,7 @@ func StartClusterAs(t *testing.T, count int, prepare func(i int, n *Node), more 
 	t.Helper()
 	needRoot(t)
 	var list []*Node
-	host := func(i int) string {
-		return fmt.Sprintf("127.%d.%d.%d:9460", 20+os.Getpid()%200, (int64(os.Getpid()/200)+nodes.Load())%250, i+1)
-	}
-	first := host(0)
+	first := firstAddr(t)
 	var token string
 	for i := range count {
 		dir, err := os.MkdirTemp("", "sigma-test")
@@ -63,7 +60,7 @@ func StartClusterAs(t *testing.T, count int, prepare func(i int, n *Node), more 
 func (n *Node) awaitMembers(count int) {
 	n.t.Helper()
 	var last []api.NodeInfo
-	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		c, err := n.connect("-")
 		if err != nil {
 			continue
@@ -152,11 +149,12 @@ func TestClusterKeysAreReplacedWhileItRuns(t *testing.T) {
 		}
 	}
 	say("before")
+	took := takeKeys(nodes, "node.pem")
 	if _, e, code := nodes[0].Ctl("cluster", "rotate"); code != 0 {
 		t.Fatal(e)
 	}
 	say("rotated")
-	time.Sleep(time.Second) // the other node takes its certificate
+	took()
 	if _, e, code := nodes[0].Ctl("cluster", "rotate", "--drop-old"); code != 0 {
 		t.Fatal(e)
 	}
@@ -272,7 +270,7 @@ func awaitScratch(t *testing.T, n *sigma.Names, count int) {
 	t.Helper()
 	var list []sigma.Info
 	var err error
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if list, err = n.ReadDir(context.Background(), "/ux", "", 0); err == nil && len(list) == count {
 			return
 		}

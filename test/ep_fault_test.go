@@ -32,9 +32,7 @@ type talked struct {
 func (n *Node) stopped(t *testing.T) (cont func()) {
 	t.Helper()
 	pid := n.PID()
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	hang(t, pid)
 	var once sync.Once
 	cont = func() { once.Do(func() { syscall.Kill(pid, syscall.SIGCONT) }) }
 	t.Cleanup(cont)

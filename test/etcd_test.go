@@ -25,11 +25,33 @@ type peers struct {
 func startPeers(t *testing.T, count int, more ...string) *peers {
 	t.Helper()
 	needRoot(t)
-	p := &peers{t: t, first: fmt.Sprintf("127.%d.%d.1:9460", 20+os.Getpid()%200, (int64(os.Getpid()/200)+nodes.Add(1))%250)}
+	p := &peers{t: t, first: firstAddr(t)}
 	for range count {
 		p.join(more...)
 	}
 	return p
+}
+
+// takeKeys looks at what nodes have of the cluster's keys, their certificates
+// (node.pem) or whom they trust (trust.pem); wait returns when each has others.
+func takeKeys(list []*Node, file string) (wait func()) {
+	keys := func(n *Node) string {
+		n.t.Helper()
+		b, err := os.ReadFile(filepath.Join(n.Dir, "data", "identity", file))
+		if err != nil {
+			n.t.Fatalf("%v", err)
+		}
+		return string(b)
+	}
+	before := make([]string, len(list))
+	for i, n := range list {
+		before[i] = keys(n)
+	}
+	return func() {
+		for i, n := range list {
+			eventually(n.t, 30*time.Second, n.Name+" takes the new keys", func() (bool, string) { return keys(n) != before[i], n.err.String() })
+		}
+	}
 }
 
 // join starts one more node.
@@ -251,12 +273,16 @@ func TestKeysAreReplacedUnderThreeEtcdPeers(t *testing.T) {
 	p := startPeers(t, 3)
 	n1, n3 := p.list[0], p.list[2]
 	p.voters(n1, 1, 2, 3)
-	for _, args := range [][]string{{"cluster", "rotate"}, {"cluster", "rotate", "--drop-old"}} {
-		if _, e, code := n1.Ctl(args...); code != 0 {
-			t.Fatal(e)
-		}
-		time.Sleep(2 * time.Second) // every node takes its certificate
+	took := takeKeys(p.list, "node.pem")
+	if _, e, code := n1.Ctl("cluster", "rotate"); code != 0 {
+		t.Fatal(e)
 	}
+	took()
+	took = takeKeys(p.list, "trust.pem")
+	if _, e, code := n1.Ctl("cluster", "rotate", "--drop-old"); code != 0 {
+		t.Fatal(e)
+	}
+	took()
 	n3.Kill()
 	n3.Start()
 	p.voters(n3, 1, 2, 3)

@@ -21,14 +21,31 @@ import (
 	"sigmaos/sigma/admin"
 )
 
-// withFailpoints builds sigmad as a release never is.
+// withFailpoints builds sigmad as a release never is, once for all tests that need it.
 func withFailpoints(t *testing.T) string {
-	path := filepath.Join(t.TempDir(), "sigmad")
-	if out, err := exec.Command("go", "build", "-tags", "failpoint", "-o", path, "sigmaos").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	t.Helper()
+	dir, err := failpoints()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return path
+	return filepath.Join(dir, "sigmad")
 }
+
+// failpoints makes the directory that TestMain removes.
+var failpoints = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "sigma-failpoints")
+	if err != nil {
+		return "", err
+	}
+	failpointsDir = dir
+	out, err := exec.Command("go", "build", "-tags", "failpoint", "-ldflags", "-s -w", "-o", filepath.Join(dir, "sigmad"), "sigmaos").CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, out)
+	}
+	return dir, err
+})
+
+var failpointsDir string
 
 // sigmad dies at each step of a start, as by kill -9. Whoever waits hears of it
 // at once, nothing half-started survives, and no proc starts a second time.
@@ -192,7 +209,7 @@ func TestFAULTS_F19_BinfsHangs(t *testing.T) {
 	n.mayUpload(c, "hello")
 	n.mayUpload(c, "hello-raw")
 	old := n.binfs()
-	syscall.Kill(old, syscall.SIGSTOP)
+	hang(t, old)
 	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Second)
 	defer cancel()
 	begin := time.Now()

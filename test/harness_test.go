@@ -10,6 +10,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,6 +74,9 @@ func TestMain(m *testing.M) {
 	if !stopShared() && code == 0 {
 		code = 1
 	}
+	if failpointsDir != "" {
+		os.RemoveAll(failpointsDir)
+	}
 	os.Exit(code)
 }
 
@@ -89,6 +93,33 @@ var nodes atomic.Int64
 
 // here starts the nodes that need no network of their own.
 var here = sync.OnceValues(lab.Here)
+
+// block is a part of the loopback network, 127.block.0.0/16, that is this process's
+// as long as it runs: tests of another clone, or the other half of make test, have
+// another one.
+var block = sync.OnceValues(func() (b int, err error) {
+	for i := range 200 {
+		b = 20 + (os.Getpid()+i)%200
+		if blockHeld, err = net.Listen("unix", fmt.Sprintf("@sigma-test-127.%d", b)); err == nil {
+			return b, nil
+		}
+	}
+	return 0, fmt.Errorf("no part of the loopback network is free: %w", err)
+})
+
+// blockHeld says to others that the block is taken; it ends with this process.
+var blockHeld net.Listener
+
+// firstAddr is where the first node of a cluster listens; the others are beside it,
+// at .2, .3 and so on.
+func firstAddr(t *testing.T) string {
+	t.Helper()
+	b, err := block()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.%d.%d.1:9460", b, nodes.Add(1)%250)
+}
 
 // Node is one running `sigmad dev` with directories and groups of its own.
 type Node struct {
@@ -139,7 +170,8 @@ func needRoot(t *testing.T) {
 
 // newNode prepares a node and starts nothing.
 func newNode(t reporter, dir string, args ...string) *Node {
-	n := &Node{t: t, Name: fmt.Sprintf("t%d-%d", os.Getpid(), nodes.Add(1)), Dir: dir, bin: filepath.Join(bin, "sigmad"), running: &running{}}
+	// No name is the beginning of another: the leak checker looks for it.
+	n := &Node{t: t, Name: fmt.Sprintf("t%d-%dn", os.Getpid(), nodes.Add(1)), Dir: dir, bin: filepath.Join(bin, "sigmad"), running: &running{}}
 	n.args = append([]string{"dev", "--name", n.Name, "--data-dir", filepath.Join(dir, "data"), "--run-dir", filepath.Join(dir, "run"), "--cgroup-root", "sigma-" + n.Name}, args...)
 	return n
 }
@@ -181,11 +213,14 @@ func (n *Node) For(t reporter) *Node {
 	return &c
 }
 
+// patience is for what has no bound of its own, on a machine that does much else.
+const patience = time.Minute
+
 // Start starts the node's process and waits until it answers.
 func (n *Node) Start() {
 	n.t.Helper()
 	n.spawn()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		c, err := n.connect("default")
 		if err == nil {
 			c.Close()
@@ -263,6 +298,28 @@ func (n *Node) Kill() {
 	<-n.done
 	n.cmd = nil
 	n.raced("sigmad", n.err.String())
+}
+
+// hang stops a process and returns when each of its threads stands: until then one
+// of them may still answer.
+func hang(t reporter, pid int) {
+	t.Helper()
+	if pid <= 1 { // 0 is this process's group
+		t.Fatalf("there is no process to stop")
+	}
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatalf("SIGSTOP to %d: %v", pid, err)
+	}
+	eventually(t, 20*time.Second, fmt.Sprintf("process %d stands still", pid), func() (bool, string) {
+		list, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		for _, name := range list {
+			stat, _ := os.ReadFile(name)
+			if !strings.Contains(string(stat), ") T ") {
+				return false, string(stat)
+			}
+		}
+		return len(list) > 0, "it has ended"
+	})
 }
 
 // raced fails the test where a program that was built with the race detector

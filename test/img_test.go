@@ -238,7 +238,7 @@ func filesAt(t *testing.T, n *Node, dir string) (out []string) {
 // procNamed waits for a running proc whose id begins so.
 func procNamed(t *testing.T, n *Node, name string) (id api.ProcID) {
 	t.Helper()
-	eventually(t, 20*time.Second, name+" runs", func() (bool, string) {
+	eventually(t, patience, name+" runs", func() (bool, string) {
 		o, e, _ := n.Ctl("ps", "-o", "json")
 		var list []struct {
 			ID    api.ProcID `json:"id"`
@@ -268,7 +268,7 @@ func TestPaper5_ImageProcsAreKilled(t *testing.T) {
 		t.Fatalf("img run -d: %d, %s%s", code, o, e)
 	}
 	for i, victim := range []string{"img-worker", "img-coord"} {
-		eventually(t, 20*time.Second, "an image hangs", func() (bool, string) {
+		eventually(t, patience, "an image hangs", func() (bool, string) {
 			_, err := c.Names().Stat(ctx, mark(i+1))
 			return err == nil, fmt.Sprint(err)
 		})
@@ -386,7 +386,7 @@ func TestPaper5_ImageService(t *testing.T) {
 			}
 			ended <- err
 		}()
-		eventually(t, 20*time.Second, "it is in", func() (bool, string) {
+		eventually(t, patience, "it is in", func() (bool, string) {
 			s, err := slow.Stats(minute(t))
 			return int(s.Running+s.Waiting) == i+1, fmt.Sprint(s, err)
 		})
@@ -394,7 +394,7 @@ func TestPaper5_ImageService(t *testing.T) {
 	if _, _, err := slow.Scale(minute(t), img.Request{Options: small}, []byte("fine")); api.KindOf(err) != api.Busy {
 		t.Errorf("the third: %v, want busy", err)
 	}
-	eventually(t, 20*time.Second, "the first hangs", func() (bool, string) {
+	eventually(t, patience, "the first hangs", func() (bool, string) {
 		_, err := n.Client("default").Names().Stat(minute(t), "/mark")
 		return err == nil, fmt.Sprint(err)
 	})
@@ -437,7 +437,7 @@ func TestFAULTS_F31_ImageJobOutlivesTheSystem(t *testing.T) {
 	if o, e, code := n.Ctl("img", "run", "-d", "--name", "job", "--program", Proc(t, "imgtest"), "--in", "/ux/~local/in", "--out", "/ux/~local/out", "--size", "9x9", "--parallel", "1"); code != 0 {
 		t.Fatalf("img run -d: %d, %s%s", code, o, e)
 	}
-	eventually(t, 20*time.Second, "an image hangs", func() (bool, string) {
+	eventually(t, patience, "an image hangs", func() (bool, string) {
 		_, err := n.Client("default").Names().Stat(minute(t), "/mark")
 		return err == nil, fmt.Sprint(err)
 	})

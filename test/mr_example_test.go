@@ -2,6 +2,7 @@ package test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,7 +53,8 @@ func TestMakeRunVerifies(t *testing.T) {
 	tmp := t.TempDir()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "../apps/mr/run.sh")
+	name := fmt.Sprintf("verifies-%d", os.Getpid()) // others may run it at the same time
+	cmd := exec.CommandContext(ctx, "../apps/mr/run.sh", "--name", name, "--cgroup-root", "sigma-"+name)
 	cmd.Env = append(os.Environ(), "SIGMA_CORPUS="+small, "TMPDIR="+tmp)
 	out, err := cmd.CombinedOutput()
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
@@ -68,7 +70,7 @@ func TestMakeRunVerifies(t *testing.T) {
 		t.Errorf("left in its directory: %v, %v", list, err)
 	}
 	for _, root := range []string{"/sys/fs/cgroup", "/run/sigma"} {
-		if left := findNamed(root, "sigma-run"); len(left) > 0 {
+		if left := findNamed(root, name); len(left) > 0 {
 			t.Errorf("left: %v", left)
 		}
 	}

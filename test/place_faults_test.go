@@ -80,9 +80,7 @@ func TestFAULTS_F5_ANodeStandsStill(t *testing.T) {
 		e.wait(ctx, c, id)
 	}
 	stopped := time.Now()
-	if err := syscall.Kill(nodes[1].PID(), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	hang(t, nodes[1].PID())
 	e.answered(t, len(ids))
 	time.Sleep(scaled(time.Second, 25*time.Second))
 	if err := syscall.Kill(nodes[1].PID(), syscall.SIGCONT); err != nil {
@@ -216,9 +214,7 @@ func TestFAULTS_F7_AShardStandsStill(t *testing.T) {
 		e.wait(ctx, c, id)
 	}
 	stopped := time.Now()
-	if err := syscall.Kill(nodes[1].PID(), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	hang(t, nodes[1].PID())
 	eventually(t, 20*time.Second, "some are lost", func() (bool, string) { return e.lost(t, stopped) > 0, "none is" })
 	for _, i := range []int{0, 2} {
 		if err := c.Kill(ctx, hogs[i], 0); err != nil {

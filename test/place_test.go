@@ -62,8 +62,8 @@ func tally(where map[api.ProcID]string) map[string]int {
 // A best-effort Spawn on one node runs on whichever has room, and whoever asks, at
 // any node, is told the same of it.
 func TestPaper34_ProcsRunWhereThereIsRoom(t *testing.T) {
-	nodes := StartCluster(t, 3)
-	where := sleepers(t, nodes[0], 12, api.ProcDesc{Memory: 16 << 20})
+	nodes := StartCluster(t, 3, "--memory", "256MiB") // two of them have not room for all
+	where := sleepers(t, nodes[0], 12, api.ProcDesc{Memory: 48 << 20})
 	if in := tally(where); len(in) != 3 || in[""] != 0 {
 		t.Fatalf("%v, want some on each of three nodes", in)
 	}
@@ -180,8 +180,9 @@ func TestPaper34_LCGetsWhatItReserved(t *testing.T) {
 // A machine dies with procs that run and procs that start; whoever waits has an
 // answer in time, no proc is run again, and the others go on.
 func TestFAULTS_F2_ANodeDiesUnderLoad(t *testing.T) {
-	nodes := StartCluster(t, 3)
 	running := scaled(40, 200)
+	// Two of the nodes have not room for all.
+	nodes := StartCluster(t, 3, "--memory", fmt.Sprintf("%dMiB", 4*running*9/20))
 	where := sleepers(t, nodes[0], running, api.ProcDesc{Memory: 4 << 20, Threads: 8})
 	if in := tally(where); in["n3"] == 0 {
 		t.Fatalf("%v, want some on n3", in)
@@ -354,7 +355,7 @@ func TestFAULTS_F28_JobsThatEndInOneMoment(t *testing.T) {
 // A node that drains is given nothing new, its latency-critical procs are asked to
 // end and told why, and drain returns when it is empty.
 func TestDrain(t *testing.T) {
-	nodes := StartCluster(t, 2)
+	nodes := StartCluster(t, 2, "--memory", "256MiB")
 	c := nodes[0].Client("default")
 	ctx := minute(t)
 	graceful := nodes[1].Running(c, &api.ProcDesc{Program: nodes[0].program("testproc"), Args: []string{"graceful"}, Class: api.LC, MCPU: 100})
@@ -393,7 +394,8 @@ func TestDrain(t *testing.T) {
 	if _, e, code := nodes[0].Ctl("node", "undrain", "n2"); code != 0 {
 		t.Error(e)
 	}
-	if in := tally(sleepers(t, nodes[0], 8, api.ProcDesc{Memory: 4 << 20})); in["n2"] == 0 {
+	// More than n1 has room for.
+	if in := tally(sleepers(t, nodes[0], 8, api.ProcDesc{Memory: 48 << 20})); in["n2"] == 0 {
 		t.Errorf("%v after undrain", in)
 	}
 }
