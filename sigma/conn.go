@@ -40,8 +40,7 @@ func (a Addr) String() string {
 // outside world: one type, whatever carries it. The descriptor is the
 // connection itself; sigmad is not in the way of what is read and written.
 type Conn struct {
-	f     *os.File
-	rc    syscall.RawConn
+	s     socket
 	local Addr
 	peer  Peer
 
@@ -52,16 +51,11 @@ var _ net.Conn = (*Conn)(nil)
 
 // newConn takes a connected, non-blocking descriptor over.
 func newConn(fd int, local, peer Peer) (*Conn, error) {
-	f := os.NewFile(uintptr(fd), "sigma")
-	rc, err := f.SyscallConn()
-	if err == nil {
-		err = f.SetDeadline(time.Time{}) // fails where the run-time cannot wait for it
-	}
+	s, err := open(fd)
 	if err != nil {
-		f.Close()
 		return nil, err
 	}
-	c := &Conn{f: f, rc: rc, local: Addr{local}, peer: peer}
+	c := &Conn{s: s, local: Addr{local}, peer: peer}
 	c.in.try, c.out.try = c.in.read, c.out.write
 	return c, nil
 }
@@ -107,7 +101,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 }
 
 // Close ends the connection.
-func (c *Conn) Close() error { return c.err("close", c.f.Close()) }
+func (c *Conn) Close() error { return c.err("close", c.s.Close()) }
 
 // CloseWrite tells the peer that nothing more will come; it can still be read.
 func (c *Conn) CloseWrite() error { return c.shutdown(syscall.SHUT_WR) }
@@ -117,7 +111,7 @@ func (c *Conn) CloseRead() error { return c.shutdown(syscall.SHUT_RD) }
 
 func (c *Conn) shutdown(how int) error {
 	var err error
-	cerr := c.rc.Control(func(fd uintptr) { err = syscall.Shutdown(int(fd), how) })
+	cerr := c.s.Control(func(fd uintptr) { err = syscall.Shutdown(int(fd), how) })
 	if err == nil {
 		err = cerr
 	}
@@ -125,17 +119,19 @@ func (c *Conn) shutdown(how int) error {
 }
 
 // SetDeadline, SetReadDeadline and SetWriteDeadline are those of net.Conn.
-func (c *Conn) SetDeadline(t time.Time) error { return c.err("set", c.f.SetDeadline(t)) }
+func (c *Conn) SetDeadline(t time.Time) error {
+	return c.err("set", errors.Join(c.s.SetReadDeadline(t), c.s.SetWriteDeadline(t)))
+}
 
 // SetReadDeadline bounds Read.
-func (c *Conn) SetReadDeadline(t time.Time) error { return c.err("set", c.f.SetReadDeadline(t)) }
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.err("set", c.s.SetReadDeadline(t)) }
 
 // SetWriteDeadline bounds Write.
-func (c *Conn) SetWriteDeadline(t time.Time) error { return c.err("set", c.f.SetWriteDeadline(t)) }
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.err("set", c.s.SetWriteDeadline(t)) }
 
 // SyscallConn gives the descriptor to who wants its options; a proc may set the
 // few that docs/SYSCALLS.md lists.
-func (c *Conn) SyscallConn() (syscall.RawConn, error) { return c.rc, nil }
+func (c *Conn) SyscallConn() (syscall.RawConn, error) { return c.s, nil }
 
 // err makes a file's error one of the network, as users of a net.Conn expect.
 func (c *Conn) err(op string, err error) error {

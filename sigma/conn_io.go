@@ -31,7 +31,10 @@ type transfer struct {
 }
 
 func (t *transfer) read(fd uintptr) bool {
-	n, errno := rawIO(syscall.SYS_READ, fd, t.buf)
+	if len(t.buf) == 0 {
+		return true
+	}
+	n, errno := move(syscall.SYS_READ, fd, t.buf)
 	if errno == syscall.EAGAIN {
 		return false
 	}
@@ -43,7 +46,7 @@ func (t *transfer) read(fd uintptr) bool {
 // Writes at once are not mixed.
 func (t *transfer) write(fd uintptr) bool {
 	for len(t.buf) > 0 {
-		n, errno := rawIO(syscall.SYS_WRITE, fd, t.buf)
+		n, errno := move(syscall.SYS_WRITE, fd, t.buf)
 		if errno == syscall.EAGAIN {
 			return false
 		}
@@ -57,7 +60,11 @@ func (t *transfer) write(fd uintptr) bool {
 	return true
 }
 
-func rawIO(call, fd uintptr, p []byte) (int, syscall.Errno) {
+// move is one read or write of the kernel's.
+func move(call, fd uintptr, p []byte) (int, syscall.Errno) {
+	if !rawAllowed || len(p) > rawLimit {
+		return told(call, fd, p)
+	}
 	for {
 		n, _, errno := syscall.RawSyscall(call, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
 		switch errno {
@@ -70,44 +77,47 @@ func rawIO(call, fd uintptr, p []byte) (int, syscall.Errno) {
 	}
 }
 
-// run moves p by way of wait, the file's Read or Write of a RawConn. ok is false
-// when nothing was moved and the file must say itself what is wrong with it.
-func (t *transfer) run(wait func(func(uintptr) bool) error, p []byte) (n int, ok bool, err error) {
+// told is move where the Go scheduler, and the race detector, are to know of it.
+func told(call, fd uintptr, p []byte) (int, syscall.Errno) {
+	how := syscall.Read
+	if call == syscall.SYS_WRITE {
+		how = syscall.Write
+	}
+	for {
+		n, err := how(int(fd), p)
+		switch err := err.(type) {
+		case nil:
+			return n, 0
+		case syscall.Errno:
+			if err != syscall.EINTR {
+				return 0, err
+			}
+		}
+	}
+}
+
+// run moves p by way of wait, the socket's Read or Write.
+func (t *transfer) run(wait func(func(uintptr) bool) error, p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.buf, t.n, t.errno = p, 0, 0
-	err = wait(t.try)
+	err := wait(t.try)
 	t.buf = nil
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return t.n, true, err
-	case err != nil && t.n == 0:
-		return 0, false, nil
-	case err != nil:
-		return t.n, true, os.ErrClosed // in the middle of a write
-	case t.errno != 0:
-		return t.n, true, t.errno
+	switch se := (*os.SyscallError)(nil); {
+	case err == nil && t.errno != 0:
+		return t.n, t.errno
+	case err == nil, errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &se):
+		return t.n, err
 	}
-	return t.n, true, nil
+	return t.n, os.ErrClosed // RawConn's own word for it is not exported
 }
 
 func (c *Conn) read(p []byte) (int, error) {
-	if rawAllowed && 0 < len(p) && len(p) <= rawLimit {
-		if n, ok, err := c.in.run(c.rc.Read, p); ok {
-			if n == 0 && err == nil {
-				err = io.EOF
-			}
-			return n, err
-		}
+	n, err := c.in.run(c.s.Read, p)
+	if n == 0 && err == nil && len(p) > 0 {
+		err = io.EOF
 	}
-	return c.f.Read(p)
+	return n, err
 }
 
-func (c *Conn) write(p []byte) (int, error) {
-	if rawAllowed && 0 < len(p) && len(p) <= rawLimit {
-		if n, ok, err := c.out.run(c.rc.Write, p); ok {
-			return n, err
-		}
-	}
-	return c.f.Write(p)
-}
+func (c *Conn) write(p []byte) (int, error) { return c.out.run(c.s.Write, p) }
