@@ -14,8 +14,9 @@ import (
 // CPU the kernel takes 2 to 3 µs a round trip longer between two groups than
 // within one. What is left of a difference is not the cgroups'.
 type cells struct {
-	tree *cgroup.Tree
-	next int
+	layout cgroup.Layout
+	tree   *cgroup.Tree
+	next   int
 }
 
 // newCells makes the tree; the caller closes.
@@ -29,13 +30,12 @@ func newCells() (*cells, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &cells{tree: tree}, nil
+	return &cells{layout: layout, tree: tree}, nil
 }
 
 func (c *cells) close() error { return c.tree.Close() }
 
-// confine puts each process into a cell of its own. empty removes the cells
-// once the processes have ended.
+// confine puts each process into a cell of its own.
 func (c *cells) confine(pids ...int) (empty func() error, err error) {
 	var made []*cgroup.Group
 	empty = func() (err error) {

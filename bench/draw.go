@@ -91,7 +91,7 @@ func (f figure7) panels() []plot.Panel {
 // nearPanels are the rows of one node.
 func (r Result) nearPanels() (out []plot.Panel) {
 	names := []struct{ row, name string }{
-		{"same-node", "σOS (endpoint)"}, {"socketpair", "socketpair"}, {"socketpair-cells", "socketpair, in cgroups"}, {"socketpair-go", "socketpair, Go's Conn"},
+		{"same-node", "σOS (endpoint)"}, {"socketpair", "socketpair"}, {"socketpair-cells", "socketpair, in cgroups"}, {"socketpair-service", "socketpair, as services"}, {"socketpair-go", "socketpair, Go's Conn"},
 		{"tcp-loopback", "TCP, loopback"}, {"tcp-loopback-go", "TCP, Go's Conn"},
 	}
 	for _, m := range []struct {

@@ -40,7 +40,7 @@ func (f *far) close() error {
 
 // raw is TCP between plain processes in the nodes' networks, to an address on
 // node b.
-func (f *far) raw(conn string, c *cells, addr string) link {
+func (f *far) raw(conn string, c confiner, addr string) link {
 	return tcpLink{conn, c, f.path, f.pair.Side[1], f.pair.Side[0], addr}
 }
 

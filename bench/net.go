@@ -22,7 +22,7 @@ var (
 // the same veth pair, a VXLAN and, where there is one, a docker bridge. What it
 // is compared with reads and writes by the same code, sigma's Conn; rows that
 // end in -go have Go's own net.Conn, those in -cells the same Conn and a cgroup
-// for each process, as procs have.
+// for each process, as procs have, -service one as services have.
 func Net(ctx context.Context, c Cluster, o Options) (Result, error) {
 	n := o.N
 	if n == 0 {
@@ -86,6 +86,7 @@ func (r *Result) near(ctx context.Context, c Cluster, o Options, n int, program,
 			{name: "socketpair", link: pairLink{sameConn, nil, path, here}, at: at, plan: netPlan},
 			{name: "tcp-loopback", link: tcpLink{sameConn, nil, path, here, here, "127.0.0.1"}, at: at, plan: netPlan},
 			{name: "socketpair-cells", link: pairLink{sameConn, cells, path, here}, at: at, plan: netPlan},
+			{name: "socketpair-service", link: pairLink{sameConn, &services{layout: cells.layout}, path, here}, at: at, plan: netPlan},
 			{name: "socketpair-go", link: pairLink{goConn, nil, path, here}, at: at, plan: netPlan},
 			{name: "tcp-loopback-go", link: tcpLink{goConn, nil, path, here, here, "127.0.0.1"}, at: at, plan: netPlan},
 		}

@@ -82,8 +82,8 @@ const (
 
 // tcpLink is TCP between two plain processes.
 type tcpLink struct {
-	conn           string // sameConn or goConn
-	cells          *cells // nil: its processes are where the bench is
+	conn           string   // sameConn or goConn
+	cells          confiner // nil: its processes are where the bench is
 	program        string
 	server, client *lab.Space
 	addr           string // of the server
@@ -102,7 +102,7 @@ func (l tcpLink) open(ctx context.Context, plan []string) (*session, error) {
 }
 
 // plainClient completes a session whose server runs; it owns srv.
-func plainClient(ctx context.Context, c *cells, in *lab.Space, extra *os.File, srv *plain, program string, args []string) (*session, error) {
+func plainClient(ctx context.Context, c confiner, in *lab.Space, extra *os.File, srv *plain, program string, args []string) (*session, error) {
 	cli, err := startPlain(ctx, in, extra, goEnv, program, args...)
 	if err != nil {
 		srv.kill()
@@ -127,7 +127,7 @@ func plainClient(ctx context.Context, c *cells, in *lab.Space, extra *os.File, s
 // pairLink is a socketpair between two plain processes, as they inherit one.
 type pairLink struct {
 	conn    string
-	cells   *cells
+	cells   confiner
 	program string
 	here    *lab.Space
 }

@@ -154,7 +154,7 @@ func TestBenchNet(t *testing.T) {
 	svg := filepath.Join(t.TempDir(), "net.svg")
 	f := n.figures("net", "-n", "2", "--plot", svg)
 	for _, m := range []string{"rtt", "throughput"} {
-		for _, row := range []string{"same-node", "socketpair", "tcp-loopback", "socketpair-cells", "socketpair-go", "tcp-loopback-go", "other-node", "raw-tcp", "raw-tcp-cells", "raw-tcp-go", "vxlan", "docker-bridge"} {
+		for _, row := range []string{"same-node", "socketpair", "tcp-loopback", "socketpair-cells", "socketpair-service", "socketpair-go", "tcp-loopback-go", "other-node", "raw-tcp", "raw-tcp-cells", "raw-tcp-go", "vxlan", "docker-bridge"} {
 			f.has(t, row, m, row == "vxlan" || row == "docker-bridge")
 		}
 	}
