@@ -52,7 +52,7 @@ type foundProgram struct {
 }
 
 func newElsewhere(s *System) *elsewhere {
-	e := &elsewhere{s: s, stores: &inStores{ways: newWays(s)}, names: make(map[programName]foundProgram)}
+	e := &elsewhere{s: s, stores: &inStores{ways: newWays(s), most: maxStarts}, names: make(map[programName]foundProgram)}
 	e.chain = binfs.NewChain(e.origins)
 	return e
 }

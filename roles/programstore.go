@@ -36,6 +36,7 @@ const maxPlaces = 256
 // store of their realm, and where.
 type inStores struct {
 	ways *ways
+	most int // bytes of chunks that are kept in memory, of all
 
 	mu     sync.Mutex
 	closed bool
@@ -69,11 +70,21 @@ func (i *inStores) add(realm string, d binfs.Digest, o *storeOrigin, f *openFile
 		old.rest()
 	}
 	i.places[realmDigest{realm, d}] = o
+	o.mu.Lock()
+	o.bound = i.bound
+	o.mu.Unlock()
 	i.boundLocked(o)
 	o.put(f)
 }
 
-// maxStarts bounds the chunks that are kept in memory of programs in stores.
+// bound is for an origin that has got more chunks.
+func (i *inStores) bound(last *storeOrigin) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.boundLocked(last)
+}
+
+// maxStarts bounds the chunks that a node keeps in memory of programs in stores.
 const maxStarts = 32 << 20
 
 // boundLocked has the others give up their chunks, which a start then reads from
@@ -83,7 +94,7 @@ func (i *inStores) boundLocked(last *storeOrigin) {
 	for _, o := range i.places {
 		n += len(o.start().Data)
 	}
-	if n <= maxStarts {
+	if n <= i.most {
 		return
 	}
 	for _, o := range i.places {
@@ -119,6 +130,7 @@ type storeOrigin struct {
 	kept uint64 // the version of what is kept beside it
 
 	mu      sync.Mutex
+	bound   func(*storeOrigin) // to be called without mu where opening has grown
 	opening binfs.Opening
 	gone    bool        // nothing is kept open any more
 	file    *openFile   // between requests that follow each other; nil: none
@@ -174,8 +186,12 @@ func (o *storeOrigin) Learn(ctx context.Context, realm string, d binfs.Digest, p
 	}
 	o.put(f)
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	o.opening = next
+	bound := o.bound
+	o.mu.Unlock()
+	if bound != nil {
+		bound(o)
+	}
 	return nil
 }
 
