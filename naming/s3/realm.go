@@ -25,7 +25,7 @@ type realm struct {
 	requests chan struct{} // one for each under way
 	streams  chan struct{}
 	unsent   budget
-	parts    sync.Pool // *[]byte of the length of a part; the realm's own, for a store that answers too early may get to see what it is filled with next
+	parts    sync.Pool // *[]byte of the length of a part; the realm's own, so that none holds what was another's
 	handles  atomic.Int64
 	changes  [256]atomic.Uint64 // counts changes made here, by entry
 

@@ -76,9 +76,9 @@ func (u *upload) send(ctx context.Context, data []byte, held int64) error {
 	return nil
 }
 
-// part sends one; done says that the store has taken it. One that answers before it
-// has read all may be sent the rest from what data is filled with next (see
-// realm.parts).
+// part sends one; done says that the store has taken it, and that nobody looks at data
+// any more: where a store answers before it has read all, the SDK has closed the body
+// by then, of which net/http reads nothing after that.
 func (u *upload) part(n int32, data []byte) (done bool) {
 	f := u.f
 	var etag *string
