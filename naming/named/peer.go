@@ -79,7 +79,7 @@ func StartPeer(ctx context.Context, cfg PeerConfig) (*Peer, error) {
 	if cfg.Quota <= 0 {
 		cfg.Quota = 4 << 30
 	}
-	p := &Peer{log: cfg.Logger, muted: new(atomic.Bool), cfg: cfg}
+	p := &Peer{log: cfg.Logger, muted: new(atomic.Bool), room: newSpace(cfg.DataDir), cfg: cfg}
 	c, err := p.config()
 	if err != nil {
 		return nil, err
@@ -111,7 +111,6 @@ func StartPeer(ctx context.Context, cfg PeerConfig) (*Peer, error) {
 		return nil, err
 	}
 	p.client = v3client.New(e.Server)
-	p.room = newSpace(cfg.DataDir)
 	p.room.reserve()
 	p.client.KV = p.Guard(p.client.KV)
 	p.wg.Go(func() { p.compactLoop(run, cfg.Quota, compactEvery) })
@@ -180,10 +179,13 @@ func (p *Peer) config() (*embed.Config, error) {
 	// An entry may hold 1.5 MiB. Those between two snapshots are read at a start,
 	// those for followers that lag are in memory all the time: a tenant who writes
 	// large files must not fill it.
-	c.SnapshotCount, c.SnapshotCatchUpEntries = 2500, 500
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapTo(cfg.Logger, p.muted))
+	c.SnapshotCount, c.SnapshotCatchUpEntries = snapshotCount, 500
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(p.zap())
 	return c, nil
 }
+
+// snapshotCount is how many changes are between two snapshots.
+const snapshotCount = 2500
 
 // maxLearners is what two more voters and a replacement need.
 const maxLearners = 4

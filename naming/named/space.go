@@ -19,28 +19,51 @@ import (
 // writes when nobody asks it to. So a full disk must not be one for etcd: spare
 // bytes behind the end of its database are allocated ahead of time, and writes
 // of ours are refused while there is less than that left besides. Removing is
-// always allowed; it is how people get out of it.
+// always allowed; it is how people get out of it. And every few thousand changes,
+// removals too, etcd writes a small file of its own, a snapshot, without which it ends:
+// a file of ours keeps the room, and goes when that one comes.
 const (
 	spare        = 32 << 20
 	reserveEvery = 10 * time.Second
+	snapRoom     = 1 << 20  // what is kept for a snapshot, which is a list of the members
+	snapLeast    = 64 << 10 // where that much is not there
 )
 
 // space watches the disk under one etcd directory.
 type space struct {
-	dir string
-	db  string
+	dir  string
+	db   string
+	kept string // the file that keeps the room for a snapshot
 
 	mu       sync.Mutex
 	reserved time.Time // when the database's spare was last seen to
 }
 
 func newSpace(dir string) *space {
-	return &space{dir: dir, db: filepath.Join(dir, "member", "snap", "db")}
+	return &space{dir: dir, db: filepath.Join(dir, "member", "snap", "db"), kept: filepath.Join(dir, "kept-for-a-snapshot")}
 }
+
+// keep takes the room for a snapshot, or as much of it as there is.
+func (s *space) keep() {
+	f, err := os.OpenFile(s.kept, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	for n := int64(snapRoom); n >= snapLeast; n /= 2 {
+		if unix.Fallocate(int(f.Fd()), 0, 0, n) == nil {
+			return
+		}
+	}
+}
+
+// yield is called when etcd is about to write a snapshot.
+func (s *space) yield() { os.Remove(s.kept) }
 
 // reserve allocates what the database may need next. A file system that cannot
 // is no error: then refusing writes has to do.
 func (s *space) reserve() {
+	s.keep()
 	f, err := os.OpenFile(s.db, os.O_WRONLY, 0)
 	if err != nil {
 		return

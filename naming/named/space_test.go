@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -99,6 +100,70 @@ func ownPeer(t *testing.T, quota int64) (*Peer, *Trees) {
 	}
 	t.Cleanup(func() { trees.Close() })
 	return p, trees
+}
+
+// On a disk without a free byte things are removed, as many as one likes: etcd has
+// room for the snapshots that it writes meanwhile, without which it would end.
+func TestFAULTS_F27_SnapshotsOnAFullDisk(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("mounts a small file system: needs root")
+	}
+	data, ctx := t.TempDir(), tctx(t)
+	if err := unix.Mount("none", data, "tmpfs", 0, "size=240m"); err != nil {
+		t.Fatalf("mount: %v", err)
+	}
+	defer unix.Unmount(data, 0)
+	p, err := StartPeer(ctx, PeerConfig{Name: "n1", DataDir: filepath.Join(data, "etcd"), RunDir: t.TempDir(), Logger: testLog()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	filler := filepath.Join(data, "filler")
+	f, err := os.Create(filler)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for b := make([]byte, 1<<20); len(b) >= 512; b = b[:len(b)/2] {
+		for err = nil; err == nil; {
+			_, err = f.Write(b)
+		}
+	}
+	f.Close()
+	if _, err := p.Client().Put(ctx, "k", "v"); api.KindOf(err) != api.Unavailable {
+		t.Errorf("a write on a full disk: %v, want kind %q", err, api.Unavailable)
+	}
+	snapshots := func() int {
+		list, err := filepath.Glob(filepath.Join(data, "etcd", "member", "snap", "*.snap"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	before := snapshots()
+	const many = 3 * snapshotCount // changes
+	var wg sync.WaitGroup
+	var left atomic.Int64
+	left.Store(many)
+	for range 64 {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				if _, err := p.Client().Delete(ctx, "k"); err != nil {
+					t.Errorf("a removal: %v", err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := snapshots() - before; n < 2 {
+		t.Errorf("%d snapshots were written, want 2 and more", n)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Client().Put(ctx, "k", "v"); err != nil {
+		t.Errorf("with space again: %v", err)
+	}
 }
 
 // putLarge writes 1 MiB, on a slow machine in several terms.
