@@ -7,9 +7,8 @@ import (
 	"io"
 	"strconv"
 
-	"golang.org/x/sys/unix"
-
 	"sigmaos/sigma"
+	"sigmaos/sigma/job"
 )
 
 // streamPiece is how much is read or written at once.
@@ -41,11 +40,11 @@ func stream(ctx context.Context, args []string) (r streamed, err error) {
 	if _, err := sigma.Stat(ctx, parent(args[1])); err != nil {
 		return r, err
 	}
-	begin, used := now(), cpuTime()
+	begin, used := now(), cpu()
 	if err := do(ctx, args[1], piece, size); err != nil {
 		return r, err
 	}
-	return streamed{now() - begin, cpuTime() - used}, nil
+	return streamed{now() - begin, cpu() - used}, nil
 }
 
 // parent is the directory of path, with a slash: a server's own root is meant.
@@ -87,9 +86,8 @@ func streamOut(ctx context.Context, path string, piece []byte, size int64) error
 	return f.Close()
 }
 
-// cpuTime is what this process has used so far, ns.
-func cpuTime() int64 {
-	var u unix.Rusage
-	unix.Getrusage(unix.RUSAGE_SELF, &u)
-	return u.Utime.Nano() + u.Stime.Nano()
+// cpu is the CPU time of this process so far, ns.
+func cpu() int64 {
+	used, _ := job.Usage()
+	return int64(used)
 }

@@ -14,6 +14,7 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/sigma"
+	"sigmaos/sigma/job"
 )
 
 func main() {
@@ -67,9 +68,7 @@ func main() {
 	case "burn": // so many ms of CPU
 		ms, _ := strconv.Atoi(arg(0))
 		for {
-			var u syscall.Rusage
-			syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-			if time.Duration(u.Utime.Nano()+u.Stime.Nano()) > time.Duration(ms)*time.Millisecond {
+			if used, _ := job.Usage(); used > time.Duration(ms)*time.Millisecond {
 				break
 			}
 		}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestRealMonotonicIsSharedBetweenProcesses(t *testing.T) {
@@ -80,4 +82,18 @@ func TestFakeAwait(t *testing.T) {
 	f.Await(1)
 	f.Advance(time.Second)
 	<-rang
+}
+
+func TestCPUCountsWhatIsUsed(t *testing.T) {
+	begin := CPU()
+	for CPU()-begin < 20*time.Millisecond { // ends with the test's own limit, were it to stand
+	}
+	var before, after unix.Timespec
+	unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &before)
+	got := CPU()
+	unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &after)
+	const tick = int64(10 * time.Millisecond) // by which the parts may be late
+	if n := int64(got); n < before.Nano()-tick || n > after.Nano()+tick {
+		t.Errorf("CPU is %d ns, between %d and %d by the process's clock", n, before.Nano(), after.Nano())
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"syscall"
 	"testing"
 	"time"
 
@@ -64,15 +63,6 @@ func (w *carrier) pump(b *testing.B) {
 	}
 }
 
-// cpuTime is what this process has used.
-func cpuTime(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // batch is how many orders go out before their messages do. It is no multiple of what
 // one ask may bring, after which a node waits before it asks again.
 const batch = 250
@@ -115,7 +105,7 @@ func BenchmarkPlace(b *testing.B) {
 				d.MCPU = 1
 			}
 			b.ReportAllocs()
-			before := cpuTime(b)
+			before := clock.CPU()
 			b.ResetTimer()
 			for n := 0; n < b.N; n += batch {
 				for range min(batch, b.N-n) {
@@ -130,7 +120,7 @@ func BenchmarkPlace(b *testing.B) {
 			if hosts[1].placed != b.N {
 				b.Errorf("%d of %d are placed", hosts[1].placed, b.N)
 			}
-			b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
+			b.ReportMetric(float64(clock.CPU()-before)/float64(b.N), "cpu-ns/op")
 		})
 	}
 }

@@ -3,7 +3,6 @@ package trial
 import (
 	"context"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"sigmaos/api"
@@ -80,10 +79,3 @@ func (nobody) Placed(api.ProcID, uint16)                        {}
 func (nobody) Running(api.ProcID, api.Stamps)                   {}
 func (nobody) Output(api.ProcID, int, []byte)                   {}
 func (nobody) Finished(api.ProcID, place.Result)                {}
-
-// cpuTime is what this process has used, ns.
-func cpuTime() int64 {
-	var u syscall.Rusage
-	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	return u.Utime.Nano() + u.Stime.Nano()
-}

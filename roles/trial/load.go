@@ -11,6 +11,7 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/api/wire"
+	"sigmaos/internal/clock"
 )
 
 // Run is what home is asked to measure.
@@ -108,7 +109,7 @@ func (c *cluster) measure(ctx context.Context, r Run) (ran Ran, err error) {
 
 // uses is what all parts have done so far.
 func (c *cluster) uses() (all []used, err error) {
-	all = append(all, used{c.door.count(), cpuTime()})
+	all = append(all, used{c.door.count(), int64(clock.CPU())})
 	for _, o := range c.others {
 		u, err := o.ask()
 		if err != nil {

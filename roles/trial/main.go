@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+
+	"sigmaos/internal/clock"
 )
 
 // ProcessName is argv[0] of the three processes. Home's first argument is a
@@ -116,7 +118,7 @@ func follow(dir, name string, in *json.Decoder, out *json.Encoder) error {
 		return err
 	}
 	for {
-		if err := out.Encode(used{p.door.count(), cpuTime()}); err != nil {
+		if err := out.Encode(used{p.door.count(), int64(clock.CPU())}); err != nil {
 			return err
 		}
 		if err := in.Decode(new(asked)); err == io.EOF {

@@ -2,19 +2,14 @@ package lc
 
 import (
 	"fmt"
-	"syscall"
 	"testing"
+
+	"sigmaos/internal/clock"
 )
 
-// cpu is the time that this process has used. On a machine that others use too it
-// says more than the clock.
-func cpu() int64 {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(err)
-	}
-	return u.Utime.Nano() + u.Stime.Nano()
-}
+// cpu is the CPU time so far. On a machine that others use too it says more than the
+// clock.
+func cpu() int64 { return int64(clock.CPU()) }
 
 // perCPU reports rounds in a second of CPU time since began.
 func perCPU(b *testing.B, began int64) {

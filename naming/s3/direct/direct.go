@@ -22,8 +22,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-	"golang.org/x/sys/unix"
 
+	"sigmaos/internal/clock"
 	"sigmaos/naming/s3"
 )
 
@@ -116,11 +116,11 @@ func (j Job) move(ctx context.Context) (m Moved, err error) {
 	if j.How == Put {
 		o.all = bytes.Repeat(o.piece, int(j.Size/piece+1))[:j.Size]
 	}
-	begin, used := time.Now(), cpuTime()
+	begin, used := time.Now(), clock.CPU()
 	if err := do(ctx); err != nil {
 		return m, err
 	}
-	return Moved{int64(time.Since(begin)), cpuTime() - used}, nil
+	return Moved{int64(time.Since(begin)), int64(clock.CPU() - used)}, nil
 }
 
 type object struct {
@@ -238,11 +238,4 @@ func (o *object) putParts(ctx context.Context) (err error) {
 		Bucket: &o.Bucket, Key: &o.Key, UploadId: up.UploadId, MultipartUpload: &types.CompletedMultipartUpload{Parts: done},
 	})
 	return err
-}
-
-// cpuTime is what this process has used so far, ns.
-func cpuTime() int64 {
-	var u unix.Rusage
-	unix.Getrusage(unix.RUSAGE_SELF, &u)
-	return u.Utime.Nano() + u.Stime.Nano()
 }
