@@ -23,8 +23,8 @@ import (
 // the end: everybody makes progress, nothing is reserved or left, and what the
 // clients saw of the names is linearizable.
 //
-//	make test-faults SEED=7     the whole schedule, which -seed replays
-//	make test-faults ROUNDS=9   for longer: every kind of fault is in each round
+//	make test-faults SEED=7     a round, which -seed replays: it has every kind of fault
+//	make test-faults ROUNDS=9   half an hour
 var (
 	seed        = flag.Uint64("seed", 1, "of the fault schedule")
 	faultRounds = flag.Int("fault-rounds", scaled(1, 4), "of the fault schedule")
