@@ -58,14 +58,36 @@ func startNames(_ context.Context, s *System) (func(context.Context) error, erro
 	return func(context.Context) error { return undo.run() }, nil
 }
 
-// serveNamed serves the realm's root to one caller.
+// lastWords is the time that what was asked before the end of a term has to be
+// answered with it.
+const lastWords = time.Second
+
+// serveNamed serves the realm's root to one caller, for a term at most: then the
+// caller sees the end of the connection and asks anew where the leader is. Nobody
+// would tell it otherwise, and a program keeps its connection for its life.
 func (s *System) serveNamed(ctx context.Context, conn net.Conn, c api.Caller) {
 	fs, err := s.Trees.Tree(ctx, c.Realm)
 	if err != nil {
 		s.Log.Debug("named", "realm", c.Realm, "err", err)
-		return // the caller sees the end and asks anew where the leader is
+		return
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer cancel()
+		select {
+		case <-fs.Ended():
+			select {
+			case <-time.After(lastWords):
+			case <-ctx.Done():
+			}
+		case <-ctx.Done():
+		}
+	}()
 	s.serveTree(ctx, conn, c, fs)
+	cancel()
+	<-done
 }
 
 // serveUx serves this node's scratch.

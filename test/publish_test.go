@@ -8,6 +8,7 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/bench/lab"
+	"sigmaos/sigma"
 )
 
 // A machine is cut off for longer than the leases of its procs, whose names are gone
@@ -53,5 +54,45 @@ func TestFAULTS_F14_NamesOfAProcThatWasCutOffComeBack(t *testing.T) {
 	}
 	if now, err := names.Lstat(minute(t), "/svc/taken"); err != nil || now.Attr.Target != successor.Attr.Target {
 		t.Errorf("the name that another proc took leads to %q (%v), want %q", now.Attr.Target, err, successor.Attr.Target)
+	}
+}
+
+// The leader of a realm's names is cut off, so that another leads, and lives on. A
+// program that was connected with it, on its own node too, finds the next one.
+func TestFAULTS_F14_ProgramsFollowTheLeaderOfTheirNames(t *testing.T) {
+	w := newWorld(t, 1, 3)
+	put := func(names *sigma.Names, path string) error {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_, err := names.PutFile(ctx, path, []byte("x"))
+		return err
+	}
+	var kept []*sigma.Names
+	for _, m := range w.list {
+		names := m.Client("default").Names()
+		kept = append(kept, names)
+		eventually(t, time.Minute, m.name()+" writes", func() (bool, string) {
+			err := put(names, "/"+m.name())
+			return err == nil, fmt.Sprint(err)
+		})
+	}
+	for i, m := range w.list { // one of them leads
+		w.way(m, lab.Way{Cut: true}, lab.Way{Cut: true})
+		other := w.list[(i+1)%len(w.list)]
+		eventually(t, time.Minute, other.name()+" writes while "+m.name()+" is cut off", func() (bool, string) {
+			c, err := other.connect("default")
+			if err == nil {
+				err = put(c.Names(), "/"+other.name())
+				c.Close()
+			}
+			return err == nil, fmt.Sprint(err)
+		})
+		w.net.Heal()
+		for k, names := range kept {
+			eventually(t, time.Minute, fmt.Sprintf("%s writes after %s was cut off", w.list[k].name(), m.name()), func() (bool, string) {
+				err := put(names, "/"+w.list[k].name())
+				return err == nil, fmt.Sprint(err)
+			})
+		}
 	}
 }

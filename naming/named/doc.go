@@ -36,5 +36,6 @@
 // name of the node to ask, or Unavailable, after which it tries again. It tells
 // [Trees.ProcEnded] of procs that ended and [Trees.DropRealm] of realms that are
 // to go. Everything that came out of a tree fails with Unavailable when the term
-// ends; whoever holds it asks for the tree again and walks anew.
+// ends ([Tree.Ended] says when); whoever holds it asks for the tree again and walks
+// anew.
 package named

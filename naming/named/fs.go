@@ -12,7 +12,7 @@ import (
 type realmFS struct{ term *term }
 
 var (
-	_ tree.FS          = (*realmFS)(nil)
+	_ Tree             = (*realmFS)(nil)
 	_ tree.File        = (*file)(nil)
 	_ tree.Getter      = (*file)(nil)
 	_ tree.EntryGetter = (*file)(nil)
@@ -34,6 +34,9 @@ func (t *term) admit(r *req) error {
 }
 
 func validUser(u string) bool { return len(u) <= maxUser && utf8.ValidString(u) }
+
+// Ended implements Tree.
+func (fs *realmFS) Ended() <-chan struct{} { return fs.term.ended }
 
 // Attach implements tree.FS.
 func (fs *realmFS) Attach(ctx context.Context, c api.Caller, aname string, fence *tree.Fence) (tree.File, error) {

@@ -140,11 +140,18 @@ func (t *Trees) Close() error {
 	return nil
 }
 
-// Tree returns a realm's tree, which this node leads or comes to lead; it is a
-// [tree.Leases] too. If another node leads, the error is a *NotLeader that
-// names it. When the term ends, everything that came out of the tree fails with
-// Unavailable, and Tree is to be asked again.
-func (t *Trees) Tree(ctx context.Context, realm string) (tree.FS, error) {
+// Tree is a realm's tree in one term. When the term ends, everything that came
+// out of it fails with Unavailable, and Trees is to be asked again.
+type Tree interface {
+	tree.FS
+	tree.Leases
+	// Ended is closed when the term has ended.
+	Ended() <-chan struct{}
+}
+
+// Tree returns a realm's tree, which this node leads or comes to lead. If another
+// node leads, the error is a *NotLeader that names it.
+func (t *Trees) Tree(ctx context.Context, realm string) (Tree, error) {
 	term, err := t.lead(ctx, realm)
 	if err != nil {
 		return nil, err
