@@ -47,10 +47,9 @@ var faults = []fault{
 	{name: "disk full", do: diskFull},
 }
 
-// inflict lets a fault happen to a machine that has none, and waits for its end.
-func (w *world) inflict(f fault) {
-	var m *machine
-	for m == nil {
+// pick chooses a machine that has no fault, and how long this one lasts.
+func (w *world) pick(f fault) (m *machine, d time.Duration) {
+	for {
 		if f.who != nil {
 			m = f.who(w)
 		}
@@ -58,17 +57,19 @@ func (w *world) inflict(f fault) {
 		if m == nil {
 			m = w.list[w.rng.IntN(len(w.list))]
 		}
-		if m.busy {
-			m = nil
-		} else {
+		if !m.busy {
 			m.busy = true
+			w.mu.Unlock()
+			return m, w.between(scaled(500*time.Millisecond, time.Second), scaled(4*time.Second, 15*time.Second))
 		}
 		w.mu.Unlock()
-		if m == nil && !w.sleep(50*time.Millisecond) {
-			return
-		}
+		m = nil
+		w.sleep(50 * time.Millisecond)
 	}
-	d := w.between(scaled(500*time.Millisecond, time.Second), scaled(4*time.Second, 15*time.Second))
+}
+
+// inflict lets the fault happen, and waits for its end.
+func (w *world) inflict(f fault, m *machine, d time.Duration) {
 	w.t.Logf("%s: %s, %v", m.name(), f.name, d.Round(10*time.Millisecond))
 	f.do(w, m, d)
 	w.mu.Lock()

@@ -156,7 +156,7 @@ func (w *world) names(m *machine, h *history, number int) {
 	w.connected(m, func(c *admin.Client) {
 		client := h.client()
 		names := c.Names()
-		for w.sleep(w.between(10*time.Millisecond, 60*time.Millisecond)) {
+		for w.sleep(w.about(10*time.Millisecond, 60*time.Millisecond)) {
 			n++
 			get := act{pair: fmt.Sprintf("%d-%d", int(time.Since(h.begin)/(10*time.Second)), n%3), file: n / 2 % 2, kind: "get"}
 			call := time.Now()

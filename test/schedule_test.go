@@ -40,8 +40,9 @@ type world struct {
 	wg   sync.WaitGroup
 
 	mu       sync.Mutex
-	rng      *rand.Rand
-	found    []string // what must not be
+	rng      *rand.Rand // of the faults
+	whims    *rand.Rand // of the clients, whose number of steps no seed decides
+	found    []string   // what must not be
 	fired    map[string]int
 	work     map[string]int // successes, by kind of work and machine
 	failures map[string]int
@@ -100,7 +101,7 @@ func newWorldOn(t *testing.T, seed uint64, count int, disk func(i int, s *lab.Sp
 	t.Helper()
 	needRoot(t)
 	w := &world{
-		t: t, net: lab.NewSwitch(seed), stop: make(chan struct{}), rng: rand.New(rand.NewPCG(seed, 0)),
+		t: t, net: lab.NewSwitch(seed), stop: make(chan struct{}), rng: rand.New(rand.NewPCG(seed, 0)), whims: rand.New(rand.NewPCG(seed, 1)),
 		fired: make(map[string]int), work: make(map[string]int), failures: make(map[string]int),
 		outcomes: make(map[string]int), away: make(map[api.Class]int), numbers: make(map[uint16]string), servers: make(map[string]string), last: make(map[string]string),
 	}
@@ -188,11 +189,18 @@ func (w *world) end() {
 	}
 }
 
-// between is a random duration.
+// between is a random duration of the schedule.
 func (w *world) between(low, high time.Duration) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return low + time.Duration(w.rng.Int64N(int64(high-low)+1))
+}
+
+// about is between for what clients do.
+func (w *world) about(low, high time.Duration) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return low + time.Duration(w.whims.Int64N(int64(high-low)+1))
 }
 
 // sleep waits and reports false when the run has ended meanwhile.
@@ -226,7 +234,8 @@ func TestFAULTS_Schedule(t *testing.T) {
 			}
 			var heal sync.WaitGroup
 			for _, f := range deck[:n] {
-				heal.Go(func() { w.inflict(f) })
+				m, d := w.pick(f)
+				heal.Go(func() { w.inflict(f, m, d) })
 			}
 			heal.Wait()
 			deck = deck[n:]
@@ -257,6 +266,11 @@ func (w *world) progress(within time.Duration) {
 		before[k] = n
 	}
 	w.mu.Unlock()
+	defer func() {
+		if w.t.Failed() {
+			w.picture()
+		}
+	}()
 	eventually(w.t, within, "all go on after the faults", func() (bool, string) {
 		var stuck []string
 		w.mu.Lock()
@@ -271,6 +285,34 @@ func (w *world) progress(within time.Duration) {
 		}
 		return len(stuck) == 0, fmt.Sprintf("no progress: %v; failures %v; servers ended %v; found %v", stuck, w.failures, w.servers, w.found)
 	})
+}
+
+// picture says how things stand when a run has failed: the names of servers, and
+// where the servers themselves are and what they do.
+func (w *world) picture() {
+	for i, m := range w.list {
+		if i == 0 {
+			out, e, _ := m.Ctl("ls", "-l", "/svc")
+			w.t.Logf("/svc:\n%s%s", out, e)
+		}
+		c, err := m.connect("default")
+		if err != nil {
+			w.t.Logf("%s: %v", m.name(), err)
+			continue
+		}
+		var top api.Top
+		err = c.Call(w.soon(), api.MTop, nil, &top)
+		c.Close()
+		w.t.Logf("%s: %d run, %d wait, %d mCPU reserved, %v", m.name(), top.Running, top.Queued, top.Reserved, err)
+		for _, p := range top.Procs {
+			if p.Program != "/bin/echo" {
+				continue
+			}
+			m.Ctl("dump", string(p.ID)) // into its log
+			said, e, _ := m.Ctl("logs", string(p.ID))
+			w.t.Logf("%s: %+v\n%s%s", m.name(), p, said, e)
+		}
+	}
 }
 
 // counts fails a run in which something did not happen that it is about, or not

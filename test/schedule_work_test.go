@@ -90,7 +90,7 @@ func (w *world) starts(m *machine) {
 			}
 			n++
 			token := fmt.Sprintf("/notes/%s-%d", m.name(), n)
-			d := &api.ProcDesc{Program: "/bin/testproc", Args: []string{"nap", token, fmt.Sprint(w.between(0, 800*time.Millisecond).Milliseconds())}, Memory: 32 << 20}
+			d := &api.ProcDesc{Program: "/bin/testproc", Args: []string{"nap", token, fmt.Sprint(w.about(0, 800*time.Millisecond).Milliseconds())}, Memory: 32 << 20}
 			if n%4 == 0 {
 				d.Class, d.MCPU = api.LC, 100
 			}
