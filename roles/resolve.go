@@ -18,13 +18,13 @@ type pathServer struct {
 	own bool // σOS's: that of the realm's root
 }
 
-// resolvePath says what is published at a path: the caller may dial that. Who
-// may publish a service outside, named has checked when the link was made; so the
-// mark is looked at here, and not taken from the caller.
-func (s *System) resolvePath(ctx context.Context, c api.Caller, path string) (t api.Target, err error) {
+// resolvePath says what is published at a path: the caller may dial that, or each of
+// several in this order. Who may publish a service outside, named has checked when the
+// link was made; so the mark is looked at here, and not taken from the caller.
+func (s *System) resolvePath(ctx context.Context, c api.Caller, path string) (out []api.Target, err error) {
 	way := newWay(s, c)
 	defer way.close()
-	err = way.resolver().Do(ctx, path, func(ctx context.Context, ps *pathServer, names []string) (*resolve.Stop, error) {
+	list, in, err := way.resolver().Ends(ctx, path, func(ctx context.Context, ps *pathServer, names []string) (*resolve.Stop, error) {
 		w, err := ps.Root.Stat(ctx, names...)
 		switch {
 		case err != nil:
@@ -35,14 +35,22 @@ func (s *System) resolvePath(ctx context.Context, c api.Caller, path string) (t 
 			return &resolve.Stop{Names: len(names), Link: w.Attr}, nil
 		case w.Attr.Mode&tree.ModeType != tree.ModeEndpoint:
 			return nil, api.E(api.Invalid, "dial", path, "nothing listens there: it is no endpoint link")
-		case w.Attr.Published && ps.own:
-			t = api.Target{External: w.Attr.Target}
-		default:
-			t = linkTarget(w.Attr)
 		}
+		out = append(out, dialled(ps, w.Attr))
 		return nil, nil
 	})
-	return t, err
+	for _, e := range list {
+		out = append(out, dialled(in, e.Link))
+	}
+	return out, err
+}
+
+// dialled is what who dials a link of a server's is to be connected with.
+func dialled(ps *pathServer, link tree.Attr) api.Target {
+	if link.Published && ps.own {
+		return api.Target{External: link.Target}
+	}
+	return linkTarget(link)
 }
 
 // linkTarget is what an endpoint link leads to.

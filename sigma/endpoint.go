@@ -73,7 +73,9 @@ func (c *Client) DialExternal(ctx context.Context, address string) (net.Conn, er
 }
 
 // DialPath connects with what is published at a path of the realm: a proc's
-// endpoint, or a service outside that an operator made known.
+// endpoint, or a service outside that an operator made known. DIRECTORY/~any is one of
+// those in a directory: of this node if there is one, else by chance, and the next one
+// where it is gone.
 func (c *Client) DialPath(ctx context.Context, path string) (net.Conn, error) {
 	return c.dial(ctx, api.Target{Path: path})
 }

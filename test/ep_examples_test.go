@@ -69,6 +69,40 @@ func TestGRPCHealthBetweenProcs(t *testing.T) {
 	}
 }
 
+// Of several procs published in one directory ~any is one, whatever they speak: the
+// near one, and another where that is no more.
+func TestAnyOfSeveralPublishedEndpoints(t *testing.T) {
+	nodes := StartCluster(t, 2)
+	n := nodes[0]
+	if _, e, code := n.Ctl("mkdir", "-p", "/svc/echo"); code != 0 {
+		t.Fatal(e)
+	}
+	var ids []api.ProcID
+	for i, on := range nodes {
+		id, _ := on.listening(on.Client("default"), "echo", "serve", fmt.Sprint("/svc/echo/", i))
+		ids = append(ids, id)
+	}
+	say := func(when string, on *Node, path string) {
+		t.Helper()
+		on.put(on.Client("default"), "echo")
+		if out, e, code := on.Ctl("run", "/bin/echo", "say", path, "hello"); code != 0 || out != "hello\n" {
+			t.Errorf("%s, on %s: %s says %q, %q, status %d", when, on.Name, path, out, e, code)
+		}
+	}
+	for _, on := range nodes {
+		say("both are there", on, "/svc/echo/~any")
+	}
+	if out, e, code := n.Ctl("run", "/bin/echo", "say", "/svc/~any", "hello"); code != 1 || !strings.Contains(e, "no endpoint link") {
+		t.Errorf("where no endpoint is: %q, %q, status %d", out, e, code)
+	}
+	c := n.Client("default")
+	if err := c.Kill(context.Background(), ids[0], 0); err != nil {
+		t.Fatal(err)
+	}
+	n.Await(c, ids[0])
+	say("one is left", n, "/svc/echo/~any")
+}
+
 // net/http's file server runs as a proc, unchanged; a client that is a proc, and
 // one outside that comes through ep forward, see the same.
 func TestHTTPFileServerAndForward(t *testing.T) {

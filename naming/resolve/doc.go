@@ -28,7 +28,8 @@
 // a symbolic link's target they mean the node of who follows it.
 //
 // As the last name they are where a server begins: an operation on an entry (make,
-// remove, rename) is given no names there, and refuses.
+// remove, rename) is given no names there, and refuses. What dials a link (Ends) is given
+// the links that they may stand for, whose servers need not serve files.
 //
 // # Hostile servers
 //

@@ -96,6 +96,34 @@ func (r *Resolver[S]) Do(ctx context.Context, path string, op Op[S]) error {
 	}
 }
 
+// Ends is Do for what dials a link instead of walking through it, which needs not lead
+// to a server of files. Where ~local or ~any is the last name, op is not called: list
+// has the links that it may stand for, the best first, which are in a directory of s.
+func (r *Resolver[S]) Ends(ctx context.Context, path string, op Op[S]) (list []Entry, s S, err error) {
+	w, err := r.begin(ctx, path)
+	for err == nil {
+		i := union(w.names)
+		switch {
+		case i < 0:
+			var stop *Stop
+			if stop, err = op(ctx, w.server, w.names); stop == nil || err != nil {
+				return nil, s, err
+			}
+			err = w.follow(ctx, *stop)
+		case i == len(w.names)-1:
+			if list, err = w.entries(ctx, i); list != nil || err != nil {
+				return list, w.server, err
+			}
+		default:
+			var m *member[S]
+			if m, err = w.pick(ctx, i); err == nil && m != nil {
+				err = w.take(ctx, i, m)
+			}
+		}
+	}
+	return nil, s, err
+}
+
 // Abs returns path with its ~local and ~any replaced by the names of the
 // servers that they stand for at this moment. Other links stay as they are.
 func (r *Resolver[S]) Abs(ctx context.Context, path string) (string, error) {

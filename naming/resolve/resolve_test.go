@@ -230,6 +230,45 @@ func TestPROBES_N24_AnySkipsTheDead(t *testing.T) {
 	}
 }
 
+// Who dials a link is given those that the last ~local or ~any may stand for, the near
+// one first; none of them is dialled to find that out.
+func TestEndsOfAPath(t *testing.T) {
+	w := realm("root:/svc/far => a@n2", "root:/svc/near => b@n1", "root:/svc/other => c@n3", "root:/svc/file", "root:/l -> /svc/~any",
+		"root:/in/x => deep@n1", "deep@n1:/pub/one => d@n2", "root:/lone/x => e@n2", "root:/none/file")
+	for path, want := range map[string]struct {
+		first string
+		n     int
+	}{
+		"/svc/~any": {"near", 3}, "/svc/~local": {"near", 1}, "/l": {"near", 3}, "/in/~any/pub/~any": {"one", 1}, "/lone/~any/": {"x", 1}, "/svc/far": {"", 0},
+	} {
+		for _, noStat := range []bool{false, true} {
+			w.noStat, w.asked = noStat, nil
+			done := false
+			list, _, err := w.resolver().Ends(context.Background(), path, func(ctx context.Context, s *server, names []string) (*Stop, error) {
+				a, stop, err := s.walk(ctx, "stat", names, false)
+				if err == nil && stop == nil && a.Mode&tree.ModeType == tree.ModeSymlink {
+					return &Stop{Names: len(names), Link: a}, nil
+				}
+				done = stop == nil && err == nil
+				return stop, err
+			})
+			if err != nil || len(list) != want.n || want.n > 0 && list[0].Name != want.first || done != (want.n == 0) {
+				t.Errorf("the ends of %s are %v, %v; want %d, and %q first", path, list, err, want.n, want.first)
+			}
+			for _, q := range w.asked {
+				if strings.HasPrefix(q, "dial ") && q != "dial deep@n1" {
+					t.Errorf("of %s: %s", path, q)
+				}
+			}
+		}
+	}
+	for path, kind := range map[string]api.Kind{"/lone/~local": api.NotFound, "/none/~any": api.NotFound, "/nowhere/~any": api.NotFound, "x": api.Invalid} {
+		if list, _, err := w.resolver().Ends(context.Background(), path, nil); api.KindOf(err) != kind || list != nil {
+			t.Errorf("the ends of %s are %v, %v; want kind %q", path, list, err, kind)
+		}
+	}
+}
+
 // A union has many servers; not all are tried.
 func TestManyDeadServers(t *testing.T) {
 	var lines []string

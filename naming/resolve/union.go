@@ -53,10 +53,28 @@ func (w *walk[S]) take(ctx context.Context, i int, m *member[S]) (err error) {
 // pick finds what names[i] stands for. If a link lies before it, that is
 // followed, and there is no member yet.
 func (w *walk[S]) pick(ctx context.Context, i int) (*member[S], error) {
-	which, above := w.names[i], w.names[:i:i]
-	if which == Local {
-		if m, stop, err := w.own(ctx, above); m != nil || stop != nil || err != nil {
-			return m, w.before(ctx, i, stop, err)
+	list, err := w.entries(ctx, i)
+	switch {
+	case err != nil || list == nil:
+		return nil, err
+	case len(list) == 1: // what is done there will tell
+		return &member[S]{Entry: list[0]}, nil
+	}
+	return w.living(ctx, w.union(i), list)
+}
+
+// union is the directory above names[i].
+func (w *walk[S]) union(i int) string { return show(Join(slices.Concat(w.base, w.names[:i]))) }
+
+// entries are those that names[i] may stand for, the best first. If a link lies before
+// it, that is followed, and there are none yet.
+func (w *walk[S]) entries(ctx context.Context, i int) ([]Entry, error) {
+	above := w.names[:i:i]
+	if w.names[i] == Local {
+		if e, stop, err := w.own(ctx, above); err != nil || stop != nil {
+			return nil, w.before(ctx, i, stop, err)
+		} else if e != nil {
+			return []Entry{*e}, nil
 		}
 	}
 	var list []Entry
@@ -68,7 +86,7 @@ func (w *walk[S]) pick(ctx context.Context, i int) (*member[S], error) {
 	if err != nil || stop != nil {
 		return nil, w.before(ctx, i, stop, err)
 	}
-	return w.among(ctx, i, slices.DeleteFunc(list, func(e Entry) bool { return !sound(e) }))
+	return w.among(i, slices.DeleteFunc(list, func(e Entry) bool { return !sound(e) }))
 }
 
 // before follows a link that was met before names[i].
@@ -90,7 +108,7 @@ func sound(e Entry) bool {
 
 // own looks at the entry that is called like the caller's node, as those of /ux
 // are; nothing of all that: the union must be listed.
-func (w *walk[S]) own(ctx context.Context, above []string) (m *member[S], stop *Stop, err error) {
+func (w *walk[S]) own(ctx context.Context, above []string) (_ *Entry, stop *Stop, err error) {
 	e := Entry{Name: w.cfg.Node()}
 	if e.Name == "" || w.cfg.Stat == nil {
 		return nil, nil, nil
@@ -110,12 +128,12 @@ func (w *walk[S]) own(ctx context.Context, above []string) (m *member[S], stop *
 	case !sound(e) || !w.cfg.Here(e.Link):
 		return nil, nil, nil
 	}
-	return &member[S]{Entry: e}, nil, nil
+	return &e, nil, nil
 }
 
-// among picks one of the union's servers.
-func (w *walk[S]) among(ctx context.Context, i int, list []Entry) (*member[S], error) {
-	which, dir := w.names[i], show(Join(slices.Concat(w.base, w.names[:i])))
+// among has those of a union that names[i] may stand for, in the order in which they
+// are tried.
+func (w *walk[S]) among(i int, list []Entry) ([]Entry, error) {
 	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	var local, others []Entry
 	for _, e := range list {
@@ -125,24 +143,22 @@ func (w *walk[S]) among(ctx context.Context, i int, list []Entry) (*member[S], e
 			others = append(others, e)
 		}
 	}
+	which := w.names[i]
 	if which == Any {
 		local = append(local, others...)
 	}
 	switch {
 	case len(local) == 0 && which == Local:
-		return nil, w.e(api.NotFound, "no server of %s is on this node; %s takes one of another node", dir, Any)
+		return nil, w.e(api.NotFound, "no server of %s is on this node; %s takes one of another node", w.union(i), Any)
 	case len(local) == 0:
-		return nil, w.e(api.NotFound, "%s has no servers: no endpoint link is in it", dir)
-	case len(local) == 1: // what is done there will tell
-		return &member[S]{Entry: local[0]}, nil
+		return nil, w.e(api.NotFound, "%s has no servers: no endpoint link is in it", w.union(i))
 	}
-	return w.living(ctx, dir, local)
+	return local[:min(len(local), maxTries)], nil
 }
 
 // living returns the first of several servers that answers.
 func (w *walk[S]) living(ctx context.Context, dir string, list []Entry) (*member[S], error) {
 	var last error
-	list = list[:min(len(list), maxTries)]
 	for _, e := range list {
 		m := &member[S]{Entry: e, dialed: true}
 		last = w.ask(ctx, w.cfg.Patience, func(ctx context.Context) (err error) {

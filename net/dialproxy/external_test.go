@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sigmaos/api"
 )
 
@@ -106,8 +108,8 @@ func TestPublishedServicesAreReached(t *testing.T) {
 	if _, err := p.Dial(ctx, caller("r1", "p"), api.Target{External: lis.Addr().String()}); api.KindOf(err) != api.Denied {
 		t.Fatalf("loopback by address: %v", err)
 	}
-	p.cfg.Resolve = func(_ context.Context, _ api.Caller, path string) (api.Target, error) {
-		return api.Target{External: lis.Addr().String()}, nil
+	p.cfg.Resolve = func(_ context.Context, _ api.Caller, path string) ([]api.Target, error) {
+		return []api.Target{{External: lis.Addr().String()}}, nil
 	}
 	dctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -117,5 +119,39 @@ func TestPublishedServicesAreReached(t *testing.T) {
 	}
 	if b, err := io.ReadAll(open(t, d)); err != nil || string(b) != "database" {
 		t.Errorf("read %q, %v", b, err)
+	}
+}
+
+// Of several things at a path each will do: one that is gone is passed over, and the
+// error is that of the last.
+func TestOfSeveralAtAPathTheFirstThatIsThereIsDialled(t *testing.T) {
+	p := lone(t, External{})
+	server := caller("r1", "server")
+	ep, err := p.NewEndpoint(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, _ := api.NewEndpoint(p.cfg.Node, p.cfg.Boot)
+	var list []api.Target
+	p.cfg.Resolve = func(context.Context, api.Caller, string) ([]api.Target, error) { return list, nil }
+	dctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	for _, tt := range []struct {
+		list []api.Target
+		ok   bool
+	}{
+		{[]api.Target{{Endpoint: gone}, {External: "no such place"}, {Endpoint: ep}}, true},
+		{[]api.Target{{Endpoint: ep}, {Endpoint: gone}}, true},
+		{[]api.Target{{Endpoint: gone}, {Endpoint: gone}}, false},
+		{nil, false},
+	} {
+		list = tt.list
+		d, err := p.Dial(dctx, caller("r1", "p"), api.Target{Path: "/svc/~any"})
+		if err == nil {
+			unix.Close(d.FD)
+		}
+		if (err == nil) != tt.ok {
+			t.Errorf("of %v: %v", tt.list, err)
+		}
 	}
 }

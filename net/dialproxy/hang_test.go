@@ -172,9 +172,9 @@ func TestCancelledDialEnds(t *testing.T) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}}
-	n.cfg.Resolve = func(ctx context.Context, _ api.Caller, path string) (api.Target, error) {
+	n.cfg.Resolve = func(ctx context.Context, _ api.Caller, path string) ([]api.Target, error) {
 		<-ctx.Done()
-		return api.Target{}, ctx.Err()
+		return nil, ctx.Err()
 	}
 	ep, _ := api.NewEndpoint(3, 7)
 	for name, target := range map[string]api.Target{"another node": {Endpoint: ep}, "outside": {External: "slow.example:80"}, "a path": {Path: "/svc/x"}} {

@@ -55,9 +55,9 @@ func TestFAULTS_F26_DialsUnderWayAreBounded(t *testing.T) {
 			}
 			return []netip.Addr{netip.MustParseAddr("10.0.0.1")}, nil
 		}},
-		Resolve: func(ctx context.Context, _ api.Caller, path string) (api.Target, error) {
+		Resolve: func(ctx context.Context, _ api.Caller, path string) ([]api.Target, error) {
 			<-hang
-			return api.Target{}, api.E(api.NotFound, "dial", path, "no")
+			return nil, api.E(api.NotFound, "dial", path, "no")
 		},
 	})
 	defer p.Close()
@@ -167,8 +167,8 @@ func TestFAULTS_F26_NoDescriptorsLeft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.nodes[1].cfg.Resolve = func(context.Context, api.Caller, string) (api.Target, error) {
-		return api.Target{External: c.nodes[2].lis.Addr().String()}, nil
+	c.nodes[1].cfg.Resolve = func(context.Context, api.Caller, string) ([]api.Target, error) {
+		return []api.Target{{External: c.nodes[2].lis.Addr().String()}}, nil
 	}
 	c.nodes[1].Serve("who", func(context.Context, net.Conn, api.Caller) {})
 	targets := map[string]api.Target{"endpoint": {Endpoint: ep}, "published": {Path: "/svc/db"}, "service": {Service: "who"}}

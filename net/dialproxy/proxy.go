@@ -46,9 +46,10 @@ type Config struct {
 	External External
 	Limits   Limits
 	Locate   map[string]Locator // services that are not on every node
-	// Published gives the address behind a path that an operator published, and
-	// Linked the token of an endpoint link; nil until the realm has names.
-	Resolve func(ctx context.Context, c api.Caller, path string) (api.Target, error)
+	// Resolve gives what a path leads to: the address that an operator published there,
+	// or the token of an endpoint link. Of several each does, and they are tried in
+	// turn. nil until the realm has names.
+	Resolve func(ctx context.Context, c api.Caller, path string) ([]api.Target, error)
 	// Ended is told of the end of a proc that has used a service; nil is nobody.
 	Ended func(realm string, proc api.ProcID)
 	// Outside is told of a connection that was made with the world outside.
@@ -211,19 +212,27 @@ func (p *Proxy) dialPath(ctx context.Context, c api.Caller, path string) (contro
 		return none, api.E(api.Unsupported, "dial", path, "this node has no names")
 	}
 	rctx, cancel := context.WithTimeout(ctx, 4*p.step) // servers on the way may be anybody's
-	t, err := p.cfg.Resolve(rctx, c, path)
+	list, err := p.cfg.Resolve(rctx, c, path)
 	if err != nil && rctx.Err() != nil && ctx.Err() == nil {
 		err = api.E(api.Unavailable, "dial", path, "a server on the way did not answer within %v", 4*p.step)
 	}
 	cancel()
-	switch {
-	case err != nil:
-		return none, err
-	case t.External != "": // an operator wrote it: private addresses are meant
-		return p.dialExternal(ctx, c, t.External, true)
+	if err == nil && len(list) == 0 {
+		err = errRefused
 	}
-	t.Path = ""
-	return p.dial(ctx, c, t)
+	for _, t := range list {
+		var out control.Passed
+		if t.External != "" { // an operator wrote it: private addresses are meant
+			out, err = p.dialExternal(ctx, c, t.External, true)
+		} else {
+			t.Path = ""
+			out, err = p.dial(ctx, c, t)
+		}
+		if err == nil || ctx.Err() != nil {
+			return out, err
+		}
+	}
+	return none, err
 }
 
 // outOf says what a failed system call means to a caller.

@@ -98,9 +98,11 @@ func (p *Proxy) Bring(ctx context.Context, c api.Caller, t api.Target, fd int) (
 		}
 	}()
 	if t.Path != "" && p.cfg.Resolve != nil {
-		if t, err = p.cfg.Resolve(ctx, c, t.Path); err != nil {
+		list, err := p.cfg.Resolve(ctx, c, t.Path)
+		if err != nil {
 			return err
 		}
+		t = p.here(list)
 	}
 	node, boot, id, ok := t.Endpoint.Parse()
 	switch {
@@ -117,4 +119,18 @@ func (p *Proxy) Bring(ctx context.Context, c api.Caller, t api.Target, fd int) (
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY, prio)
 	}
 	return e.offer(control.Passed{FD: fd, Peer: peerOf(c, t.Endpoint)})
+}
+
+// here is the first of them whose listener is on this node, else the first.
+func (p *Proxy) here(list []api.Target) (t api.Target) {
+	for i, o := range list {
+		node, _, _, ok := o.Endpoint.Parse()
+		if ok && node == p.cfg.Node {
+			return o
+		}
+		if i == 0 {
+			t = o
+		}
+	}
+	return t
 }
