@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -40,18 +38,6 @@ type caller struct {
 	served atomic.Int64 // requests
 	missed atomic.Int64 // dials without a welcome
 	why    atomic.Value // the error of the last one
-}
-
-// anyOf dials one of those that are published in a directory.
-func anyOf(ctx context.Context, c *admin.Client, dir string) (net.Conn, error) {
-	list, err := c.Names().ReadDir(ctx, dir, "", 0)
-	if err != nil {
-		return nil, err
-	}
-	if len(list) == 0 {
-		return nil, fmt.Errorf("nobody serves in %s", dir)
-	}
-	return c.DialPath(ctx, dir+"/"+list[rand.IntN(len(list))].Name())
 }
 
 func (c *caller) miss(err error) {
@@ -134,7 +120,7 @@ func (s *service) once(c *caller) {
 	if err != nil {
 		return // the node is the one that is being replaced
 	}
-	conn, err := anyOf(ctx, a, "/svc/app")
+	conn, err := a.DialPath(ctx, "/svc/app/~any")
 	a.Close() // the connection is ours alone
 	if err != nil {
 		c.miss(err)
@@ -164,8 +150,8 @@ func (s *service) once(c *caller) {
 }
 
 // Nodes are drained, stopped and started again, one after the other, under a
-// service. Every request whose dial succeeded is answered, and dials fail less often
-// than they succeed, at every client and after each node.
+// service. Every request whose dial succeeded is answered. Of the dials of a client one
+// may fail for each node that is replaced, and for the service, and one in fifty more.
 func TestFAULTS_F38_NodesAreReplacedOneAfterTheOther(t *testing.T) {
 	p := startPeers(t, 3)
 	p.voters(p.list[0], 1, 2, 3)
@@ -186,10 +172,12 @@ func TestFAULTS_F38_NodesAreReplacedOneAfterTheOther(t *testing.T) {
 	defer s.wg.Wait()
 	defer close(s.stop)
 	s.allServed()
+	replaced := 1 // the service, at the end
 	for round := range scaled(1, 5) {
 		for k, n := range s.nodes {
 			t.Logf("round %d: %s", round, n.flag("--node"))
 			s.upgrade(n, s.nodes[(k+1)%len(s.nodes)])
+			replaced++
 			s.allServed()
 		}
 	}
@@ -198,8 +186,8 @@ func TestFAULTS_F38_NodesAreReplacedOneAfterTheOther(t *testing.T) {
 	for _, c := range s.clients {
 		served, missed := c.served.Load(), c.missed.Load()
 		t.Logf("%s: %d requests, %d dials failed", c.n.flag("--node"), served, missed)
-		if missed > served {
-			t.Errorf("%s: %d dials failed beside %d requests", c.n.flag("--node"), missed, served)
+		if may := int64(replaced) + served/50; missed > may {
+			t.Errorf("%s: %d dials failed beside %d requests, at most %d may; the last: %v", c.n.flag("--node"), missed, served, may, c.why.Load())
 		}
 	}
 	for _, r := range s.replicas {
