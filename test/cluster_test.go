@@ -268,14 +268,7 @@ func TestPaper33_OneNameSpaceOnAllNodes(t *testing.T) {
 // awaitScratch waits until /ux has so many nodes.
 func awaitScratch(t *testing.T, n *sigma.Names, count int) {
 	t.Helper()
-	var list []sigma.Info
-	var err error
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if list, err = n.ReadDir(context.Background(), "/ux", "", 0); err == nil && len(list) == count {
-			return
-		}
-	}
-	t.Fatalf("/ux has %v, %v; want %d nodes", list, err, count)
+	awaitDir(t, n, "/ux", count)
 }
 
 // Programs outside come in through the gateway with a token and nothing else.

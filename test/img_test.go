@@ -72,15 +72,18 @@ func bad() (files map[string][]byte, why map[string]string) {
 		map[string]string{"broken.jpg": "no image of a known format", "half.jpg": "broken", "bomb.png": "50000 by 50000 pixels need", "empty.gif": "empty"}
 }
 
-// putFiles writes files below a directory of the realm.
-func putFiles(t *testing.T, n *Node, dir string, files map[string][]byte) {
+// putFiles makes a directory of the realm and writes files below it.
+func putFiles[T string | []byte](t *testing.T, n *Node, dir string, files map[string]T) {
 	t.Helper()
 	names, ctx := n.Client("default").Names(), minute(t)
+	if err := names.MkdirAll(ctx, dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
 	for name, b := range files {
 		p := path.Join(dir, name)
 		err := names.MkdirAll(ctx, path.Dir(p), 0o777)
 		if err == nil {
-			_, err = names.PutFile(ctx, p, b)
+			_, err = names.PutFile(ctx, p, []byte(b))
 		}
 		if err != nil {
 			t.Fatalf("%s: %v", p, err)

@@ -36,7 +36,7 @@ func TestMRExampleRuns(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	n := StartNode(t)
-	putTexts(t, n, "/ux/~local/in", map[string]string{"a": "to be or not\nto be", "b": "question"})
+	putFiles(t, n, "/ux/~local/in", map[string]string{"a": "to be or not\nto be", "b": "question"})
 	s, code := mrRun(t, n, "--program", prog, "--in", "/ux/~local/in", "--out", "/ux/~local/out", "--reducers", "2")
 	if want := "     2\t5\n     3\t1\n     8\t1\n"; code != 0 || sorted(parts(t, n, "/ux/~local/out")) != want {
 		t.Errorf("status %d, %+v: %q, want %q", code, s.State, sorted(parts(t, n, "/ux/~local/out")), want)
@@ -84,7 +84,7 @@ func TestMRCheckSeesWrongCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	for out, want := range map[string]string{"one\t1\ntwo\t2\n": "", "one\t1\ntwo\t1\n": "not verified", "one\t1\n": "not verified", "one\t1\nthree\t1\ntwo\t2\n": "not verified", "two\t2\none\t1\n": "not in order"} {
-		putTexts(t, n, "/out", map[string]string{"part-00000": out})
+		putFiles(t, n, "/out", map[string]string{"part-00000": out})
 		o, e, code := n.Shell(Proc(t, "mrcheck"), "--out", "/out", dir)
 		if code != 0 != (want != "") || !strings.Contains(e, want) || code == 0 && !strings.Contains(o, "verified: 3 words") {
 			t.Errorf("output %q: status %d, %s%s; want %q", out, code, o, e, want)

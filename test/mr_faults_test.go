@@ -119,7 +119,7 @@ func moments(t *testing.T) *rand.Rand {
 func TestFAULTS_F32_KilledAtARandomMoment(t *testing.T) {
 	n := StartNode(t, "--node", "n1")
 	r := moments(t)
-	putTexts(t, n, "/ux/n1/in", slowInput(250))
+	putFiles(t, n, "/ux/n1/in", slowInput(250))
 	startSlow(t, n, "alone", "alone")
 	ended(t, n, "alone")
 	want := parts(t, n, "/ux/n1/alone")
@@ -169,7 +169,7 @@ func TestFAULTS_F32_KilledAtARandomMoment(t *testing.T) {
 // again.
 func TestFAULTS_F32_TheNextCoordinatorGoesOn(t *testing.T) {
 	n := StartNode(t, "--node", "n1")
-	putTexts(t, n, "/ux/n1/in", slowInput(250))
+	putFiles(t, n, "/ux/n1/in", slowInput(250))
 	startSlow(t, n, "job", "out")
 	c := n.Client("default")
 	st := until(t, n, "job", func(st *mr.State) bool { return st.Maps.Done >= 3 })
@@ -207,7 +207,7 @@ func killLeader(t *testing.T, c *admin.Client, dir string) {
 // one only goes on with that.
 func TestFAULTS_F32_LostWhileCleaningUp(t *testing.T) {
 	n := StartNode(t, "--node", "n1")
-	putTexts(t, n, "/ux/n1/in", slowInput(20))
+	putFiles(t, n, "/ux/n1/in", slowInput(20))
 	names := n.Client("default").Names()
 	for i, failed := range []string{"", "as it was"} {
 		name := fmt.Sprint("job", i)
@@ -239,7 +239,7 @@ func TestFAULTS_F32_LostWhileCleaningUp(t *testing.T) {
 // A job that is removed while it runs ends, with all its procs.
 func TestMapReduceRemoved(t *testing.T) {
 	n := StartNode(t, "--node", "n1")
-	putTexts(t, n, "/ux/n1/in", slowInput(2000))
+	putFiles(t, n, "/ux/n1/in", slowInput(2000))
 	startSlow(t, n, "job", "out")
 	until(t, n, "job", func(st *mr.State) bool { return st.Maps.Done >= 1 })
 	if _, e, code := n.Ctl("mr", "rm", "job"); code != 0 {
@@ -303,7 +303,7 @@ func kept(t *testing.T, s *mr.Summary, before map[string]tasks.Task) {
 // there is nothing to compare it with, it is ended after its time.
 func TestMapReduceHungAttempt(t *testing.T) {
 	n := StartNode(t, "--node", "n1")
-	putTexts(t, n, "/ux/n1/in", slowInput(100))
+	putFiles(t, n, "/ux/n1/in", slowInput(100))
 	for name, tt := range map[string]struct {
 		args []string
 		ok   func(mr.State) bool
@@ -329,7 +329,7 @@ func TestMapReduceHungAttempt(t *testing.T) {
 func TestFAULTS_F32_LostIntermediateFilesAreMadeAgain(t *testing.T) {
 	nodes := StartCluster(t, 2)
 	n1, n2 := nodes[0], nodes[1]
-	putTexts(t, n1, "/ux/n1/in", slowInput(250))
+	putFiles(t, n1, "/ux/n1/in", slowInput(250))
 	n1.program("mrtest")
 	startSlow(t, n2, "job", "out")
 	until(t, n1, "job", func(st *mr.State) bool { return st.Phase == mr.Reducing })
@@ -351,7 +351,7 @@ func TestFAULTS_F31_AJobGoesOnAfterAllMachinesWereDown(t *testing.T) {
 	p := startPeers(t, 3)
 	p.voters(p.list[0], 1, 2, 3)
 	n := p.list[0]
-	putTexts(t, n, "/ux/n1/in", slowInput(250))
+	putFiles(t, n, "/ux/n1/in", slowInput(250))
 	eventually(t, 30*time.Second, "mr run", func() (bool, string) {
 		_, e, code := n.Ctl(append(slowSpec("/ux/n1", "job", "out"), "--program", Proc(t, "mrtest"))...)
 		return code == 0, e
@@ -386,7 +386,7 @@ func TestFAULTS_F32_EverythingIsKilled(t *testing.T) {
 	p.voters(p.list[0], 1, 2, 3)
 	n := p.list[0]
 	r := moments(t)
-	putTexts(t, n, "/ux/n1/in", slowInput(scaled(300, 3000)))
+	putFiles(t, n, "/ux/n1/in", slowInput(scaled(300, 3000)))
 	for _, x := range p.list {
 		x.program("mrtest")
 	}

@@ -19,7 +19,7 @@ func TestFAULTS_F32_AServiceUnderAJobIsKilled(t *testing.T) {
 	p.voters(client, 1, 2, 3)
 	client.awaitMembers(6)
 	lines := scaled(700, 3000)
-	putTexts(t, client, "/ux/n4/in", slowInput(lines))
+	putFiles(t, client, "/ux/n4/in", slowInput(lines))
 	begin := func(name string, more ...string) { startSlowIn(t, client, "/ux/n4", name, name, more...) }
 	begin("alone")
 	ended(t, client, "alone")

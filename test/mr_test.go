@@ -22,22 +22,6 @@ import (
 
 const corpus = "../apps/mr/corpus/small"
 
-// putTexts puts files into a directory of the realm and returns their words, as a
-// sequential count has them: sorted lines.
-func putTexts(t *testing.T, n *Node, dir string, texts map[string]string) {
-	t.Helper()
-	names := n.Client("default").Names()
-	ctx := minute(t)
-	if err := names.MkdirAll(ctx, dir, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range texts {
-		if _, err := names.PutFile(ctx, dir+"/"+name, []byte(text)); err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-	}
-}
-
 // smallCorpus is the part of the real text that is in the repository.
 func smallCorpus(t *testing.T) map[string]string {
 	t.Helper()
@@ -192,8 +176,8 @@ func TestPaper31_MapReduce(t *testing.T) {
 }
 
 func mrJobs(t *testing.T, n *Node, texts map[string]string) {
-	putTexts(t, n, "/ux/~local/in", texts)
-	putTexts(t, n, "/s3/~any/in", texts)
+	putFiles(t, n, "/ux/~local/in", texts)
+	putFiles(t, n, "/s3/~any/in", texts)
 	abs, err := n.Client("default").Names().AbsPath(minute(t), "/ux/~local")
 	if err != nil {
 		t.Fatal(err)
@@ -276,7 +260,7 @@ func TestMapReduceBadInput(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := "/ux/~local/" + strings.ReplaceAll(name, " ", "-")
-			putTexts(t, n, dir+"/in", texts)
+			putFiles(t, n, dir+"/in", texts)
 			s, code := mrRun(t, n, "--app", "wc", "--in", dir+"/in", "--out", dir+"/out")
 			if got, want := sorted(parts(t, n, dir+"/out")), wcOf(texts); code != 0 || got != want {
 				t.Errorf("status %d, %+v: %.100q, want %.100q", code, s.State, got, want)
@@ -284,7 +268,7 @@ func TestMapReduceBadInput(t *testing.T) {
 			assertNothingOf(t, n, s)
 		})
 	}
-	putTexts(t, n, "/ux/~local/x/in", map[string]string{"a": "one\ntwo\nboom\n"})
+	putFiles(t, n, "/ux/~local/x/in", map[string]string{"a": "one\ntwo\nboom\n"})
 	for name, tt := range map[string]struct {
 		args []string
 		want []string
@@ -331,7 +315,7 @@ func TestMapReduceBadInput(t *testing.T) {
 func TestMapReduceALineOfAGigabyte(t *testing.T) {
 	n := StartNode(t)
 	names := n.Client("default").Names()
-	putTexts(t, n, "/ux/~local/in", nil)
+	putFiles(t, n, "/ux/~local/in", map[string]string{})
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	f, err := names.Create(ctx, "/ux/~local/in/line")
@@ -367,7 +351,7 @@ func TestMapReduceALineOfAGigabyte(t *testing.T) {
 func TestMapReduceOutputIsOneJobs(t *testing.T) {
 	n := StartNode(t)
 	texts := map[string]string{"a": "one two two"}
-	putTexts(t, n, "/ux/~local/in", texts)
+	putFiles(t, n, "/ux/~local/in", texts)
 	args := []string{"--app", "wc", "--in", "/ux/~local/in", "--out", "/ux/~local/out", "--reducers", "2"}
 	for i, tt := range []struct {
 		more []string

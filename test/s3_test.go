@@ -18,7 +18,7 @@ import (
 // awaitDir waits until a directory of the root has so many nodes.
 func awaitDir(t *testing.T, n *sigma.Names, dir string, count int) {
 	t.Helper()
-	eventually(t, 20*time.Second, dir, func() (bool, string) {
+	eventually(t, patience, dir, func() (bool, string) {
 		list, err := n.ReadDir(minute(t), dir, "", 0)
 		if err != nil {
 			return false, err.Error()
