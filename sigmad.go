@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"sigmaos/ctl"
 	"sigmaos/roles"
 	"sigmaos/roles/config"
 	"sigmaos/runtime/oom"
@@ -66,7 +67,7 @@ On one machine, to try it: sigmad dev`,
 		SilenceErrors: true,
 		Version:       version,
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{ctl.FlagError(err)} })
 	load := config.Bind(root.Flags(), config.Default())
 	root.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := settings(load)

@@ -2,6 +2,7 @@ package ctl
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sigmaos/api"
 	"sigmaos/sigma/admin"
 )
 
@@ -21,7 +23,7 @@ The file holds what tenants wrote and realms' secrets; its owner alone can read 
 	c.RunE = a.anyRealm(func(ctx context.Context, cl *admin.Client, args []string) (err error) {
 		f, err := os.CreateTemp(filepath.Dir(args[0]), ".backup-*")
 		if err != nil {
-			return err
+			return api.E(api.Unavailable, "backup", args[0], "cannot write there: %v", errors.Unwrap(err))
 		}
 		defer os.Remove(f.Name())
 		defer f.Close()

@@ -39,11 +39,8 @@ func (a *app) anyRealm(fn func(ctx context.Context, c *admin.Client, args []stri
 }
 
 func (a *app) realm() *cobra.Command {
-	top := &cobra.Command{Use: "realm", Short: "Tenants: create, list, remove", Args: cobra.NoArgs,
-		Example: "  sigmactl realm create shop && sigmactl --realm shop run ./front",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usage("say which: create, ls, rm, token, set-s3 or set-db")
-		}}
+	top := &cobra.Command{Use: "realm", Short: "Tenants: create, list, remove",
+		Example: "  sigmactl realm create shop && sigmactl --realm shop run ./front"}
 	var quota api.Quota
 	var memory, scratch string
 	var cores float64

@@ -71,6 +71,10 @@ func run(ctx context.Context, args []string, version string, hooks Hooks, out, e
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errw)
+	root.InitDefaultCompletionCmd(args...)
+	if c, _, err := root.Find([]string{"completion"}); err == nil {
+		strict(c)
+	}
 	cmd, err := root.ExecuteContextC(ctx)
 	var code exit
 	var use usageError
@@ -106,22 +110,7 @@ func (a *app) root(version string) *cobra.Command {
 	root.PersistentFlags().StringVar(&a.opt.Realm, "realm", "", "realm to act in (SIGMA_REALM; \"default\")")
 	root.AddCommand(a.run(), a.spawn(), a.wait(), a.ps(), a.logs(), a.kill(), a.why(), a.top(), a.ls(), a.cat(), a.put(), a.cp(), a.rm(), a.mkdir(), a.stat(), a.watch(), a.sql(), a.mount(), a.serve9p(), a.realm(), a.node(), a.cluster(), a.ep(), a.programs(), a.dump(), a.info(), a.doctor(), a.bench())
 	root.AddCommand(a.mr(), a.img(), a.init(), a.backup(), a.restore(), a.events())
-	var walk func(c *cobra.Command)
-	walk = func(c *cobra.Command) {
-		c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-		if check := c.Args; check != nil {
-			c.Args = func(c *cobra.Command, args []string) error {
-				if err := check(c, args); err != nil {
-					return usageError{err}
-				}
-				return nil
-			}
-		}
-		for _, s := range c.Commands() {
-			walk(s)
-		}
-	}
-	walk(root)
+	strict(root)
 	return root
 }
 

@@ -16,8 +16,7 @@ import (
 )
 
 func (a *app) ep() *cobra.Command {
-	top := &cobra.Command{Use: "ep", Short: "Endpoints: list, forward, publish", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return usage("ep ls, ep forward or ep publish") }}
+	top := &cobra.Command{Use: "ep", Short: "Endpoints: list, forward, publish"}
 	ls := &cobra.Command{Use: "ls", Short: "List the realm's endpoints: who listens, how many connections were made", Args: cobra.NoArgs, Example: "  sigmactl ep ls"}
 	ls.RunE = a.with(func(ctx context.Context, c *admin.Client, _ []string) error {
 		var list []api.EndpointInfo

@@ -135,9 +135,17 @@ func (a *app) put() *cobra.Command {
 		} else if strings.HasSuffix(to, "/") {
 			return usage("PATH %s: standard input has no name; say the file's", to)
 		}
-		return upload(ctx, cl.Names(), in, to, 0o644)
+		return above(upload(ctx, cl.Names(), in, to, 0o644), to)
 	})
 	return c
+}
+
+// above says what to do where the directory of a path that is to be made is missing.
+func above(err error, path string) error {
+	if api.KindOf(err) != api.NotFound || strings.Contains(path, "/~") {
+		return err
+	}
+	return fmt.Errorf("%w; make the directories above it with sigmactl mkdir -p", err)
 }
 
 // whole is up to where a file is written in one step.
@@ -181,7 +189,7 @@ func (a *app) mkdir() *cobra.Command {
 				do = cl.Names().MkdirAll
 			}
 			if err := do(ctx, p, 0o775); err != nil {
-				return err
+				return above(err, p)
 			}
 		}
 		return nil

@@ -14,11 +14,8 @@ import (
 )
 
 func (a *app) img() *cobra.Command {
-	top := &cobra.Command{Use: "img", Short: "Scale images: a directory of them, or as a service", Args: cobra.NoArgs,
-		Example: "  sigmactl img run --in ./photos --out ./small --size 640x640\n  sigmactl img serve /svc/img",
-		RunE: func(*cobra.Command, []string) error {
-			return usage("say which: run, status, resume, rm, serve or submit")
-		}}
+	top := &cobra.Command{Use: "img", Short: "Scale images: a directory of them, or as a service",
+		Example: "  sigmactl img run --in ./photos --out ./small --size 640x640\n  sigmactl img serve /svc/img"}
 	v := &jobs[img.Summary, *img.Summary]{a: a, kind: img.Jobs, columns: "DONE\tFAILED\tSIZE", bars: imgBars, report: imgReport}
 	v.row = func(s *img.Summary) string {
 		st := &s.State

@@ -14,9 +14,8 @@ import (
 )
 
 func (a *app) init() *cobra.Command {
-	top := &cobra.Command{Use: "init", Short: "Procs that start when the whole system comes back", Args: cobra.NoArgs,
-		Example: "  sigmactl init add front -- ./front --port 80",
-		RunE:    func(*cobra.Command, []string) error { return usage("say which: add, ls or rm") }}
+	top := &cobra.Command{Use: "init", Short: "Procs that start when the whole system comes back",
+		Example: "  sigmactl init add front -- ./front --port 80"}
 	ls := &cobra.Command{Use: "ls", Short: "List registered procs", Args: cobra.NoArgs, Example: "  sigmactl init ls"}
 	ls.RunE = a.with(func(ctx context.Context, c *admin.Client, _ []string) error {
 		list, err := c.InitList(ctx)

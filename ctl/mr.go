@@ -13,9 +13,8 @@ import (
 )
 
 func (a *app) mr() *cobra.Command {
-	top := &cobra.Command{Use: "mr", Short: "MapReduce jobs over the realm's files", Args: cobra.NoArgs,
-		Example: "  sigmactl mr run --app wc --in /ux/~local/corpus --out /ux/~local/counts\n  sigmactl mr status",
-		RunE:    func(*cobra.Command, []string) error { return usage("say which: run, status, resume or rm") }}
+	top := &cobra.Command{Use: "mr", Short: "MapReduce jobs over the realm's files",
+		Example: "  sigmactl mr run --app wc --in /ux/~local/corpus --out /ux/~local/counts\n  sigmactl mr status"}
 	v := &jobs[mr.Summary, *mr.Summary]{a: a, kind: mr.Jobs, columns: "APP\tMAPS\tREDUCES", bars: mrBars, report: mrReport}
 	v.row = func(s *mr.Summary) string {
 		m, r := s.State.Maps, s.State.Reduces

@@ -16,8 +16,7 @@ import (
 )
 
 func (a *app) node() *cobra.Command {
-	top := &cobra.Command{Use: "node", Short: "The machines of the cluster", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return usage("node ls") }}
+	top := &cobra.Command{Use: "node", Short: "The machines of the cluster"}
 	ls := &cobra.Command{Use: "ls", Short: "List nodes", Args: cobra.NoArgs, Example: "  sigmactl node ls"}
 	ls.RunE = a.anyRealm(func(ctx context.Context, c *admin.Client, _ []string) error {
 		var list []api.NodeInfo
@@ -128,8 +127,7 @@ the machine again, empty its --data-dir and join it with a token.`}
 }
 
 func (a *app) cluster() *cobra.Command {
-	top := &cobra.Command{Use: "cluster", Short: "The cluster's keys, tokens and etcd peers", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return usage("cluster token") }}
+	top := &cobra.Command{Use: "cluster", Short: "The cluster's keys, tokens and etcd peers"}
 	var file string
 	token := &cobra.Command{Use: "token --file F", Short: "Write the token that admits new nodes", Args: cobra.NoArgs,
 		Example: "  sigmactl cluster token --file join.token\n  sigmad --join 10.0.0.1:9460 --token-file join.token"}

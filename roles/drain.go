@@ -22,13 +22,17 @@ func (s *System) drain(ctx context.Context, r api.DrainRequest) (d api.DrainStat
 	if grace < 0 || grace > maxGrace {
 		return d, api.E(api.Invalid, "node drain", r.Name, "a grace of %v; 0 to %v", grace, maxGrace)
 	}
-	if s.Gossip == nil {
+	if s.Gossip == nil && r.Name == s.Config.Node {
 		return d, api.E(api.Conflict, "node drain", r.Name, "there is no other node; stop this one")
 	}
 	if r.Name == s.Config.Node {
 		return s.drainHere(r, grace)
 	}
-	m, ok := s.Gossip.Named(r.Name)
+	var m gossip.Member
+	ok := false
+	if s.Gossip != nil {
+		m, ok = s.Gossip.Named(r.Name)
+	}
 	if !ok {
 		return d, api.E(api.NotFound, "node drain", r.Name, "no node of that name is alive; see sigmactl node ls")
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"sigmaos/api"
@@ -114,7 +115,11 @@ func Listen(cfg Config) (*Port, error) {
 	lc.SetMultipathTCP(false) // procs get these sockets: they are to be plain TCP
 	lis, err := lasting.Listen(lc, cfg.Addr)
 	if err != nil {
-		return nil, api.E(api.Unavailable, "listen", cfg.Addr, "%v; is another sigmad using the port?", errors.Unwrap(err))
+		hint := "want HOST:PORT of this machine"
+		if errors.Is(err, syscall.EADDRINUSE) {
+			hint = "is another sigmad using the port?"
+		}
+		return nil, api.E(api.Unavailable, "listen", cfg.Addr, "%v; %s", errors.Unwrap(err), hint)
 	}
 	p := &Port{
 		cfg:      cfg,

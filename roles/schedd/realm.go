@@ -102,7 +102,7 @@ func (s *Schedd) find(c api.Caller, op, name string) (*proc, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	none := func() error {
-		return api.E(api.NotFound, op, name, "no such proc in this realm (records of ended procs are kept %v)", s.cfg.KeepFor)
+		return api.E(api.NotFound, op, name, "no such proc in this realm; sigmactl ps -a lists them (records of ended ones are kept %v)", s.cfg.KeepFor)
 	}
 	r := s.realms[c.Realm]
 	if r == nil || name == "" {
