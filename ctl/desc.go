@@ -118,3 +118,14 @@ func (a *app) upload(ctx context.Context, c *admin.Client, path string) (api.Pro
 	defer f.Close()
 	return c.Upload(ctx, f, filepath.Base(path), digest, size)
 }
+
+// about is an error about a digest as one about the file that was given.
+func about(err error, digest, given string) error {
+	e, ok := err.(*api.Error)
+	if !ok || e.Subject != digest {
+		return err
+	}
+	said := *e
+	said.Subject = given
+	return &said
+}

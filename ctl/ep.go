@@ -2,6 +2,7 @@ package ctl
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -37,7 +38,7 @@ func (a *app) ep() *cobra.Command {
 a database, another cluster. Procs dial it by its path, at a private address too.`,
 		Example: "  sigmactl ep publish /svc/db 10.0.0.7:5432"}
 	publish.RunE = a.with(func(ctx context.Context, c *admin.Client, args []string) error {
-		return c.Names().PublishExternal(ctx, args[0], args[1])
+		return above(c.Names().PublishExternal(ctx, args[0], args[1]), args[0])
 	})
 	top.AddCommand(a.data(ls, false), a.forward(), publish)
 	return top
@@ -57,9 +58,14 @@ func (a *app) forward() *cobra.Command {
 		var lc net.ListenConfig
 		lis, err := lc.Listen(ctx, "tcp", args[1])
 		if err != nil {
-			return err
+			return api.E(api.Unavailable, "ep forward", args[1], "%v; want HOST:PORT of this machine, with a port that nobody uses (0 takes one)", errors.Unwrap(err))
 		}
 		fmt.Fprintf(a.err, "%s goes to %s; interrupt to stop\n", lis.Addr(), args[0])
+		if target.Path != "" {
+			if _, err := cl.Names().Lstat(ctx, target.Path); api.KindOf(err) == api.NotFound {
+				fmt.Fprintf(a.err, "sigmactl: nothing is published at %s so far\n", target.Path)
+			}
+		}
 		stop := context.AfterFunc(ctx, func() { lis.Close() })
 		defer stop()
 		var wg sync.WaitGroup

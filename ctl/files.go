@@ -128,6 +128,9 @@ func (a *app) put() *cobra.Command {
 				return err
 			}
 			defer f.Close()
+			if st, err := f.Stat(); err == nil && st.IsDir() {
+				return api.E(api.IsDir, "put", args[0], "it is a directory; copy it with sigmactl cp -r local:%s %s", args[0], to)
+			}
 			in = f
 			if strings.HasSuffix(to, "/") {
 				to += filepath.Base(args[0])

@@ -43,7 +43,7 @@ With -o json each piece of output is a line, and the last line has id and status
 		}
 		id, err := cl.Spawn(ctx, d)
 		if err != nil {
-			return err
+			return about(err, d.Program, args[0])
 		}
 		// An interrupt is the proc's: ask it to end, and wait on.
 		unhook := context.AfterFunc(ctx, func() { cl.Kill(context.WithoutCancel(ctx), id, sigma.DefaultGrace) })

@@ -33,7 +33,7 @@ unless the realm has its content already; otherwise PROG is a path in the realm
 		}
 		id, err := cl.Spawn(ctx, d)
 		if err != nil {
-			return err
+			return about(err, d.Program, args[0])
 		}
 		return a.print(map[string]api.ProcID{"id": id}, func(w io.Writer) error {
 			_, err := fmt.Fprintln(w, id)

@@ -162,7 +162,7 @@ func (n *Names) do(ctx context.Context, path string, again bool, fn op) error {
 			return over9p.StopAt(w), err
 		})
 		if api.KindOf(err) != api.Unavailable || tried && !again || time.Now().Add(pause).After(deadline) {
-			return err
+			return askedOf(err, path)
 		}
 		select {
 		case <-ctx.Done():
@@ -170,4 +170,16 @@ func (n *Names) do(ctx context.Context, path string, again bool, fn op) error {
 		case <-time.After(pause):
 		}
 	}
+}
+
+// askedOf is an error of a server that knows a path from its own root on, or has
+// nothing but the last name of it, as one of the whole path.
+func askedOf(err error, path string) error {
+	e, ok := err.(*api.Error)
+	if !ok || e.Subject == "" || e.Subject[0] == '/' || path == "" || path[0] != '/' {
+		return err
+	}
+	whole := *e
+	whole.Subject = path
+	return &whole
 }
