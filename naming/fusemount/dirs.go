@@ -113,7 +113,7 @@ func (s *server) readDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirE
 		if at > in.Offset { // the dots first
 			return fuse.OK
 		}
-		return status(err)
+		return s.status(err)
 	}
 	for _, e := range list {
 		at++

@@ -20,7 +20,7 @@ func (s *server) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, 
 	since := s.writes.Load()
 	f, a, err := dir.file.Look(ctx, name)
 	if err != nil {
-		return status(err)
+		return s.status(err)
 	}
 	return s.enter(ctx, f, a, since, out)
 }
@@ -48,7 +48,7 @@ func (s *server) make(cancel <-chan struct{}, dir uint64, name string, n tree.Ne
 	since := s.writes.Load()
 	f, a, err := d.file.Make(ctx, name, n)
 	if err != nil {
-		return status(err)
+		return s.status(err)
 	}
 	return s.enter(ctx, f, a, since, out)
 }
@@ -83,7 +83,7 @@ func (s *server) Readlink(cancel <-chan struct{}, in *fuse.InHeader) ([]byte, fu
 	}
 	a, err := n.file.Attr(ctx)
 	if err != nil {
-		return nil, status(err)
+		return nil, s.status(err)
 	}
 	if a.Mode&tree.ModeType != tree.ModeSymlink {
 		return nil, fuse.EINVAL
@@ -106,7 +106,7 @@ func (s *server) remove(cancel <-chan struct{}, in *fuse.InHeader, name string, 
 	if st != fuse.OK {
 		return st
 	}
-	return status(d.file.Remove(ctx, name, dir))
+	return s.status(d.file.Remove(ctx, name, dir))
 }
 
 func (s *server) Rename(cancel <-chan struct{}, in *fuse.RenameIn, name, newName string) fuse.Status {
@@ -128,7 +128,7 @@ func (s *server) Rename(cancel <-chan struct{}, in *fuse.RenameIn, name, newName
 		return fuse.EXDEV // mv copies
 	}
 	if err != nil {
-		return status(err)
+		return s.status(err)
 	}
 	s.follow(ctx, to, newName)
 	return fuse.OK

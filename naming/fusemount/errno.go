@@ -12,11 +12,14 @@ import (
 	"sigmaos/naming/tree"
 )
 
-// status is what a program sees of err.
-func status(err error) fuse.Status {
+// status is what a program sees of err. Where the mount has ended and the kernel could
+// not be told (abort), a program in another mount namespace may ask on.
+func (s *server) status(err error) fuse.Status {
 	switch {
 	case err == nil:
 		return fuse.OK
+	case s.ctx.Err() != nil:
+		return fuse.Status(syscall.ENOTCONN)
 	case errors.Is(err, context.Canceled):
 		return fuse.EINTR
 	}

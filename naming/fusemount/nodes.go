@@ -166,7 +166,7 @@ func (s *server) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.A
 	}
 	a, err := s.attr(ctx, n)
 	if err != nil {
-		return status(err)
+		return s.status(err)
 	}
 	out.SetTimeout(ttl)
 	s.fill(n, a, &out.Attr)
@@ -182,7 +182,7 @@ func (s *server) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.A
 	}
 	set, any := wanted(in)
 	if err := n.drain(ctx, s); err != nil && set.Size != nil {
-		return status(err)
+		return s.status(err)
 	}
 	var a tree.Attr
 	var err error
@@ -192,7 +192,7 @@ func (s *server) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.A
 		a, err = s.attr(ctx, n)
 	}
 	if err != nil {
-		return status(err)
+		return s.status(err)
 	}
 	out.SetTimeout(ttl)
 	s.fill(n, a, &out.Attr)
@@ -246,7 +246,7 @@ func (s *server) Access(cancel <-chan struct{}, in *fuse.AccessIn) fuse.Status {
 	}
 	a, err := s.attr(ctx, n)
 	if err != nil {
-		return status(err)
+		return s.status(err)
 	}
 	bits := (a.Mode>>6 | a.Mode>>3) & 7
 	if in.Mask&7&^bits != 0 {
@@ -264,7 +264,7 @@ func (s *server) StatFs(cancel <-chan struct{}, in *fuse.InHeader, out *fuse.Sta
 	}
 	sp, err := n.file.Space(ctx)
 	if err != nil {
-		return status(err)
+		return s.status(err)
 	}
 	const block = 4096
 	free := uint64(max(0, sp.FreeBytes)) / block

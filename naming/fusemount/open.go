@@ -70,7 +70,7 @@ func (s *server) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 		return fuse.ENOENT
 	}
 	if err := n.drain(ctx, s); err != nil { // so that the version is that of what was written
-		return status(err)
+		return s.status(err)
 	}
 	m := modeOf(in.Flags)
 	f, a, err := n.file.OpenFile(ctx, m)
@@ -80,7 +80,7 @@ func (s *server) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 		f, a, err = n.file.OpenNow(ctx, m)
 	}
 	if err != nil {
-		return status(err)
+		return s.status(err)
 	}
 	s.opened(ctx, n, &handle{node: n, file: f, mode: m, sync: in.Flags&syscall.O_DSYNC != 0}, a, out)
 	return fuse.OK
@@ -103,7 +103,7 @@ func (s *server) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, 
 		Mode: tree.ModeFile | in.Mode&tree.ModePerm, Exclusive: in.Flags&syscall.O_EXCL != 0,
 	}, m)
 	if err != nil {
-		return status(err)
+		return s.status(err)
 	}
 	m.Truncate = false
 	if st := s.enter(ctx, g, a, since, &out.EntryOut); st != fuse.OK {
@@ -211,14 +211,14 @@ func (s *server) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse
 	ctx, done := s.begin(cancel, long)
 	defer done()
 	if err := h.node.drain(ctx, s); err != nil {
-		return nil, status(err)
+		return nil, s.status(err)
 	}
 	if h.local != nil {
 		return fuse.ReadResultFd(h.local.Fd(), int64(in.Offset), int(in.Size)), fuse.OK
 	}
 	n, err := h.file.ReadAt(ctx, buf[:min(len(buf), int(in.Size))], int64(in.Offset))
 	if err != nil && err != io.EOF && n == 0 {
-		return nil, status(err)
+		return nil, s.status(err)
 	}
 	return fuse.ReadResultData(buf[:n]), fuse.OK
 }
@@ -237,7 +237,7 @@ func (s *server) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (u
 		n += k
 	}
 	if n == 0 && err != nil {
-		return 0, status(err)
+		return 0, s.status(err)
 	}
 	return uint32(n), fuse.OK
 }
@@ -279,7 +279,7 @@ func (s *server) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	if err == nil && h.late { // close(2) tells whether it is there, release cannot
 		err = h.file.Sync(ctx)
 	}
-	return status(err)
+	return s.status(err)
 }
 
 func (s *server) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
@@ -290,7 +290,7 @@ func (s *server) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	ctx, done := s.begin(cancel, long)
 	defer done()
 	if err := s.settled(ctx, h); err != nil {
-		return status(err)
+		return s.status(err)
 	}
-	return status(h.file.Sync(ctx))
+	return s.status(h.file.Sync(ctx))
 }
