@@ -4,20 +4,24 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestMain lets the test binary be another sigmad, which takes a lock and dies
 // of what comes.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("LOCK_TEST_CHILD"); dir != "" {
-		if _, err := Acquire(filepath.Join(dir, "run"), filepath.Join(dir, "data")); err != nil {
+		i, err := Acquire(filepath.Join(dir, "run"), filepath.Join(dir, "data"))
+		if err != nil {
 			os.Stdout.WriteString(err.Error() + "\n")
 			os.Exit(1)
 		}
 		os.Stdout.WriteString("locked\n")
-		select {}
+		time.Sleep(time.Hour) // select{} alone is a deadlock, of which Go ends it
+		runtime.KeepAlive(i)
 	}
 	os.Exit(m.Run())
 }
