@@ -51,6 +51,7 @@ type ClusterInfo struct {
 	Layers   []string  `json:"layers"`          // isolation layers on: seccomp, landlock, apparmor, …
 	Cgroup   string    `json:"cgroup"`          // v1, hybrid or v2
 	Insecure bool      `json:"insecure,omitempty"`
+	Cores    int       `json:"cores,omitempty"` // best-effort procs that can compute at a time, on all nodes
 }
 
 // NodeInfo is a node as the one that answers knows it.

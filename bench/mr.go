@@ -27,12 +27,13 @@ const (
 
 // MR is the paper's Figure 8: word count over real text by procs, with intermediate
 // files in scratch space and in objects, against the same functions in one process
-// with a thread for each CPU. A round is one run of each; their outputs must be the
-// same bytes. A job's time is from before the call that submits it to the moment at
+// with a thread for each CPU. The combiner leaves little for intermediate files to
+// hold, so each kind of these is used without it, too: then each word of the text is a
+// pair in them. A round is one run of each; their outputs must be the same bytes. A job's time is from before the call that submits it to the moment at
 // which its state is final; its CPU time is that of its procs and, beside that, of
 // sigmad and the S3 server on all nodes.
 func MR(ctx context.Context, _ Cluster, o Options) (r Result, err error) {
-	b := mrBench{o: o, program: filepath.Join(o.Programs, "mr")}
+	b := mrBench{o: o, program: filepath.Join(o.Programs, "mr"), jobs: mrSides()}
 	if b.corpus, err = corpusDir(o); err != nil {
 		return r, err
 	}
@@ -67,15 +68,27 @@ type mrBench struct {
 	dir     string
 	dev     *devCluster
 
-	bytes         int64
-	plain, ux, s3 mrSide
+	bytes int64
+	plain mrSide
+	jobs  []*mrSide
 }
 
 // mrSide is one way of doing the job, round by round, in seconds.
 type mrSide struct {
+	name      string
+	mid       string    // where intermediate files are
+	args      []string  // of word count
 	wall, cpu []float64 // cpu: of the process, or of the job's procs
 	with      []float64 // with what sigmad spent
 	peak      int64     // resident bytes of a proc, at most
+	between   int64     // bytes of intermediate files
+}
+
+// mrSides are the ways in which a job runs.
+func mrSides() []*mrSide {
+	const ux, s3 = "/ux/~local", "/s3/~any"
+	pairs := []string{"pairs"}
+	return []*mrSide{{name: "ux", mid: ux}, {name: "s3", mid: s3}, {name: "ux-pairs", mid: ux, args: pairs}, {name: "s3-pairs", mid: s3, args: pairs}}
 }
 
 // corpusDir finds the text: S, M or L as fetch.sh has put it into the cache, or a
@@ -132,22 +145,21 @@ func (b *mrBench) copyIn(ctx context.Context) error {
 	})
 }
 
-// round runs all three; who is first changes.
+// round runs all of them; who is first changes.
 func (b *mrBench) round(ctx context.Context, i int) error {
 	out := filepath.Join(b.dir, "plain")
 	defer os.RemoveAll(out)
-	runs := []func() error{
-		func() error { return b.runPlain(ctx, out) },
-		func() error { return b.runJob(ctx, &b.ux, fmt.Sprintf("ux-%d", i), "/ux/~local") },
-		func() error { return b.runJob(ctx, &b.s3, fmt.Sprintf("s3-%d", i), "/s3/~any") },
+	runs := []func() error{func() error { return b.runPlain(ctx, out) }}
+	for _, s := range b.jobs {
+		runs = append(runs, func() error { return b.runJob(ctx, s, fmt.Sprintf("%s-%d", s.name, i)) })
 	}
 	for k := range runs {
 		if err := runs[(i+k)%len(runs)](); err != nil {
 			return err
 		}
 	}
-	for _, job := range []string{"ux", "s3"} {
-		if err := b.compare(ctx, out, fmt.Sprintf("/ux/~local/bench/%s-%d", job, i)); err != nil {
+	for _, s := range b.jobs {
+		if err := b.compare(ctx, out, fmt.Sprintf("/ux/~local/bench/%s-%d", s.name, i)); err != nil {
 			return err
 		}
 	}
@@ -173,7 +185,7 @@ func (b *mrBench) runPlain(ctx context.Context, out string) error {
 }
 
 // runJob runs a job to its end.
-func (b *mrBench) runJob(ctx context.Context, side *mrSide, name, mid string) error {
+func (b *mrBench) runJob(ctx context.Context, side *mrSide, name string) error {
 	prog, err := b.dev.Upload(ctx, b.program)
 	if err != nil {
 		return err
@@ -184,7 +196,7 @@ func (b *mrBench) runJob(ctx context.Context, side *mrSide, name, mid string) er
 	}
 	c := b.dev.Sigma()
 	begin := time.Now()
-	spec := mr.Spec{Spec: job.Spec{Name: name, Program: prog.Digest, Out: "/ux/~local/bench/" + name}, App: "wc", In: []string{mrIn}, Intermediate: mid, Reducers: mrParts}
+	spec := mr.Spec{Spec: job.Spec{Name: name, Program: prog.Digest, Out: "/ux/~local/bench/" + name}, App: "wc", Args: side.args, In: []string{mrIn}, Intermediate: side.mid, Reducers: mrParts}
 	if _, err := mr.Submit(ctx, c, spec); err != nil {
 		return err
 	}
@@ -195,6 +207,7 @@ func (b *mrBench) runJob(ctx context.Context, side *mrSide, name, mid string) er
 	if s.State.Phase != job.Done {
 		return fmt.Errorf("bench: the job %s has failed: %s", name, s.State.Error)
 	}
+	side.between = s.State.MapStats.OutBytes
 	side.wall = append(side.wall, s.State.Ended.Sub(begin).Seconds()) // one clock: all nodes are on this machine
 	procs, err := b.dev.jobProcs(ctx, begin)
 	if err != nil {
@@ -247,20 +260,35 @@ func (b *mrBench) result() Result {
 		}
 		return x
 	}
-	r := row("ux", "wall", b.ux.wall, "plain", b.plain.wall)
+	ux, s3, uxPairs, s3Pairs := b.jobs[0], b.jobs[1], b.jobs[2], b.jobs[3]
+	r := row("ux", "wall", ux.wall, "plain", b.plain.wall)
 	mb := float64(b.bytes) / 1e6
 	plain := row("plain", "wall", b.plain.wall, "", nil)
 	plain.Note = fmt.Sprintf("%.0f MB, %.0f MB/s in %d threads", mb, mb/plain.Value, cores())
-	cpu := row("ux", "cpu", b.ux.cpu, "plain", b.plain.cpu)
-	cpu.Note = fmt.Sprintf("of the job's procs, coordinators too; the largest had %.0f MB resident", float64(max(b.ux.peak, b.s3.peak))/1e6)
+	cpu := row("ux", "cpu", ux.cpu, "plain", b.plain.cpu)
+	cpu.Note = fmt.Sprintf("of the job's procs, coordinators too; the largest of all had %.0f MB resident", float64(b.peak())/1e6)
+	between := row("s3", "wall", s3.wall, "ux", ux.wall)
+	between.Note = fmt.Sprintf("%.0f MB of intermediate files", float64(ux.between)/1e6)
+	pairs := row("s3-pairs", "wall", s3Pairs.wall, "ux-pairs", uxPairs.wall)
+	pairs.Note = fmt.Sprintf("%.0f MB of intermediate files: without the combiner", float64(uxPairs.between)/1e6)
 	r.Rows = []Result{
 		cpu,
-		row("ux", "cpu with sigmad", b.ux.with, "plain", b.plain.cpu),
-		row("s3", "wall", b.s3.wall, "ux", b.ux.wall),
-		row("s3", "cpu", b.s3.cpu, "plain", b.plain.cpu),
+		row("ux", "cpu with sigmad", ux.with, "plain", b.plain.cpu),
+		between,
+		row("s3", "cpu", s3.cpu, "plain", b.plain.cpu),
+		row("ux-pairs", "wall", uxPairs.wall, "", nil),
+		pairs,
 		plain,
 		row("plain", "cpu", b.plain.cpu, "", nil),
 	}
 	r.Note = fmt.Sprintf("%d nodes on one machine; output the same bytes as the plain program's in all %d rounds", mrNodes, len(b.plain.wall))
 	return r
+}
+
+// peak is what the largest proc of any job had resident.
+func (b *mrBench) peak() (most int64) {
+	for _, s := range b.jobs {
+		most = max(most, s.peak)
+	}
+	return most
 }

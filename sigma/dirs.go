@@ -21,21 +21,33 @@ func (n *Names) Mkdir(ctx context.Context, path string, perm fs.FileMode) error 
 	return n.make(ctx, path, tree.NewFile{Mode: tree.ModeDir | uint32(perm.Perm()), Exclusive: true})
 }
 
-// MkdirAll makes a directory and those above it that are not there.
+// MkdirAll makes a directory and those above it that are not there. Mostly these
+// are: it begins with the last, and is one round trip then.
 func (n *Names) MkdirAll(ctx context.Context, path string, perm fs.FileMode) error {
 	names, _, err := resolve.Clean(path)
 	if err != nil {
 		return err
 	}
-	for i := range names {
-		p := resolve.Join(names[:i+1])
-		if err = n.Mkdir(ctx, p, perm); err == nil || api.KindOf(err) == api.Exists {
-			err = nil
-			continue
-		}
-		if i, serr := n.Stat(ctx, p+"/"); serr != nil || !i.IsDir() {
+	return n.mkdirAll(ctx, names, perm)
+}
+
+func (n *Names) mkdirAll(ctx context.Context, names []string, perm fs.FileMode) error {
+	if len(names) == 0 {
+		return nil
+	}
+	p := resolve.Join(names)
+	err := n.Mkdir(ctx, p, perm)
+	if api.KindOf(err) == api.NotFound && len(names) > 1 {
+		if err := n.mkdirAll(ctx, names[:len(names)-1], perm); err != nil {
 			return err
 		}
+		err = n.Mkdir(ctx, p, perm)
+	}
+	if err == nil || api.KindOf(err) == api.Exists {
+		return nil
+	}
+	if i, serr := n.Stat(ctx, p+"/"); serr != nil || !i.IsDir() {
+		return err
 	}
 	return nil
 }

@@ -25,6 +25,14 @@ func (c *Client) InitRemove(ctx context.Context, name string) error {
 	return c.call(ctx, api.MInitRemove, api.Ref{Name: name}, nil)
 }
 
+// Cores is how many best-effort procs can compute at a time, on all nodes that the
+// one knows that this program talks to.
+func (c *Client) Cores(ctx context.Context) (int, error) {
+	var i api.ClusterInfo
+	err := c.call(ctx, api.MInfo, nil, &i)
+	return i.Cores, err
+}
+
 // call is one of the tools' calls.
 func (c *Client) call(ctx context.Context, method string, in, out any) error {
 	call := wire.Call{Method: method}

@@ -32,7 +32,7 @@ func TestBenchMR(t *testing.T) {
 	if f.Bench != "mr" || f.Row != "ux" || f.Unit != "s" || f.Value <= 0 || f.Against != "plain" || f.Ratio <= 0 {
 		t.Errorf("the headline is %+v", f)
 	}
-	for _, want := range [][2]string{{"ux", "cpu"}, {"s3", "wall"}, {"plain", "wall"}} {
+	for _, want := range [][2]string{{"ux", "cpu"}, {"s3", "wall"}, {"ux-pairs", "wall"}, {"s3-pairs", "wall"}, {"plain", "wall"}} {
 		if !slices.ContainsFunc(f.Rows, func(r figure) bool { return r.Row == want[0] && r.Measure == want[1] && r.Value > 0 }) {
 			t.Errorf("no row %s of %s", want[1], want[0])
 		}

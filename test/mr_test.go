@@ -332,7 +332,7 @@ func TestMapReduceALineOfAGigabyte(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s, code := mrRun(t, n, "--app", "wc", "--in", "/ux/~local/in", "--out", "/ux/~local/out", "--memory", "64MiB", "--reducers", "2")
+	s, code := mrRun(t, n, "--app", "wc", "--in", "/ux/~local/in", "--out", "/ux/~local/out", "--memory", "64MiB", "--reducers", "2", "--split", "25000000")
 	var want []string
 	for _, w := range strings.Fields("seven words that are one line again") {
 		want = append(want, fmt.Sprintf("%s\t%d\n", w, 30_000*pieces))

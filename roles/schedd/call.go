@@ -45,6 +45,7 @@ var methods = map[string]method{
 		s.mu.Lock()
 		i := s.cfg.Info
 		s.mu.Unlock()
+		i.Cores = s.cores()
 		if r, err := s.cfg.Realms.ByID(c.Realm); err == nil {
 			i.Realm = r.Name
 		}

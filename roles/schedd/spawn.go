@@ -106,6 +106,20 @@ func (s *Schedd) everFits(d *api.ProcDesc) error {
 	return api.E(api.NoCapacity, "spawn", d.Program, "it %s on one node, which never fits: the largest node, %s, has %d mCPU and %s", need, largest.Node, largest.MCPU, size(largest.Memory))
 }
 
+// cores is how many best-effort procs can compute at a time on all nodes, where no
+// latency-critical proc has reserved a core.
+func (s *Schedd) cores() (n int) {
+	if s.cfg.Sizes == nil {
+		return cores(s.cfg.Place.Table.MCPU())
+	}
+	for _, z := range s.cfg.Sizes() {
+		n += cores(z.MCPU)
+	}
+	return n
+}
+
+func cores(mcpu int64) int { return int((mcpu + 999) / 1000) }
+
 // maxGrow is how often a Spawn has the share grow, which others use up.
 const maxGrow = 20
 

@@ -33,7 +33,7 @@ func (l *leader) plan(ctx context.Context) (err error) {
 		return out, err
 	})
 	if err == nil {
-		l.parallel, err = job.Parallel(ctx, l.t.Names, l.spec.Parallel)
+		_, l.parallel, err = job.Parallel(ctx, l.spec.Parallel)
 	}
 	return err
 }

@@ -127,7 +127,7 @@ func (s *server) open(ctx context.Context) (*sigma.Listener, error) {
 	if err := s.n.MkdirAll(ctx, s.dir, 0o775); err != nil {
 		return nil, err
 	}
-	if s.Parallel, err = job.Parallel(ctx, s.n, s.Parallel); err != nil {
+	if _, s.Parallel, err = job.Parallel(ctx, s.Parallel); err != nil {
 		return nil, err
 	}
 	s.slots = make(chan struct{}, s.Parallel)

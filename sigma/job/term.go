@@ -118,13 +118,7 @@ func (t *Term) decide(ctx context.Context, failed error) error {
 
 // end cleans up and makes the job final.
 func (t *Term) end(ctx context.Context) error {
-	t.work.Clean(ctx)
-	if err := freeOutput(ctx, t.Names, t.kind, t.Spec); err != nil {
-		t.Note("%s is not given back: %v", t.Spec.Out, err)
-	}
-	if err := t.RemoveAll(ctx, t.Dir+planFile); err != nil && api.KindOf(err) != api.NotFound {
-		t.Note("%v", err)
-	}
+	t.clean(ctx)
 	if err := t.unregister(ctx); err != nil {
 		t.Note("initd: %v", err) // who is started by it finds the job ended, and tries again
 	}
@@ -136,14 +130,44 @@ func (t *Term) end(ctx context.Context) error {
 	return t.Enter(ctx, phase)
 }
 
-// Enter begins a phase.
+// clean removes what is left over, all of it at the same time.
+func (t *Term) clean(ctx context.Context) {
+	var free, plan error
+	steps := []func(){
+		func() { t.work.Clean(ctx) },
+		func() { free = freeOutput(ctx, t.Names, t.kind, t.Spec) },
+		func() { plan = t.RemoveAll(ctx, t.Dir+planFile) },
+	}
+	Each(len(steps), func(i int) error { steps[i](); return nil })
+	if free != nil {
+		t.Note("%s is not given back: %v", t.Spec.Out, free)
+	}
+	if plan != nil {
+		t.Note("%v", plan)
+	}
+}
+
+// Enter begins a phase, and writes that down.
 func (t *Term) Enter(ctx context.Context, p Phase) error {
 	if t.State.Phase == p {
 		return nil
 	}
+	t.begin(p)
+	return t.save(ctx)
+}
+
+// Pass begins a phase that may be a short one and that a leader who takes over finds
+// out for itself: it is written down with the next Save.
+func (t *Term) Pass(ctx context.Context, p Phase) error {
+	if t.State.Phase != p {
+		t.begin(p)
+	}
+	return t.Save(ctx)
+}
+
+func (t *Term) begin(p Phase) {
 	t.work.Update() // what was until now is of the phase before
 	t.State.Phase = p
-	return t.save(ctx)
 }
 
 // Save writes the state when it was not written for a while.
@@ -231,12 +255,13 @@ func Submit(ctx context.Context, q *tasks.Queue, payloads ...any) error {
 // TaskID is the id of the i-th task.
 func TaskID(i int) string { return fmt.Sprintf("%05d", i) }
 
-// Parallel is how many attempts there are at a time: what the spec says, or two for
-// each node.
-func Parallel(ctx context.Context, n *sigma.Names, asked int) (int, error) {
+// Parallel is how many procs can compute at a time, and how many attempts there are
+// at a time: what the spec says, or twice as many, so that the next has been asked for
+// when one ends or waits.
+func Parallel(ctx context.Context, asked int) (cores, attempts int, err error) {
 	if asked > 0 {
-		return asked, nil
+		return asked, asked, nil
 	}
-	nodes, err := n.ReadDir(ctx, "/ux", "", 0)
-	return max(4, 2*len(nodes)), err
+	cores, err = sigma.Self().Cores(ctx)
+	return max(1, cores), max(4, 2*cores), err
 }

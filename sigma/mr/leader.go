@@ -24,7 +24,8 @@ type leader struct {
 	since time.Time // from when on the phase's time is not in st
 
 	maps, reduces *tasks.Queue
-	parallel      int
+	cores         int // procs that can compute at a time
+	parallel      int // attempts at a time
 
 	attempts map[*attempt]bool // under way
 	procs    *job.Attempts[*attempt]
@@ -66,9 +67,20 @@ func (l *leader) Update() {
 // Conclude has nothing to do: all that is to be kept is in the state.
 func (l *leader) Conclude(context.Context) error { return nil }
 
-// plan cuts the input, once.
-func (l *leader) plan(ctx context.Context) (err error) {
-	if l.parallel, err = job.Parallel(ctx, l.n, l.spec.Parallel); err != nil {
+// plan cuts the input, once, and sees to it that all tasks are there.
+func (l *leader) plan(ctx context.Context) error {
+	return job.Each(2, func(i int) error { return []func(context.Context) error{l.planMaps, l.planReduces}[i](ctx) })
+}
+
+func (l *leader) planReduces(ctx context.Context) (err error) {
+	if l.reduces, err = l.t.Queue(ctx, "reduces"); err != nil {
+		return err
+	}
+	return job.Submit(ctx, l.reduces, make([]any, l.spec.Reducers)...)
+}
+
+func (l *leader) planMaps(ctx context.Context) (err error) {
+	if l.cores, l.parallel, err = job.Parallel(ctx, l.spec.Parallel); err != nil {
 		return err
 	}
 	l.maps, err = l.t.Plan(ctx, "maps", func(ctx context.Context) (out []any, err error) {
@@ -81,12 +93,6 @@ func (l *leader) plan(ctx context.Context) (err error) {
 		}
 		return out, err
 	})
-	if err == nil {
-		l.reduces, err = l.t.Queue(ctx, "reduces")
-	}
-	if err == nil {
-		err = job.Submit(ctx, l.reduces, make([]any, l.spec.Reducers)...)
-	}
 	return err
 }
 
@@ -102,12 +108,9 @@ func (l *leader) splits(ctx context.Context) ([]split, error) {
 	if err != nil {
 		return nil, api.E(api.Invalid, "mr", l.spec.App, "%v", err)
 	}
-	if err := l.takeOutput(ctx); err != nil {
-		return nil, err
-	}
-	files, err := find(ctx, l.s, l.spec.In)
+	files, err := l.ends(ctx)
 	if err != nil {
-		return nil, job.Reachable(ctx, l.n, err, l.spec.In...)
+		return nil, err
 	}
 	total := int64(0)
 	for _, f := range files {
@@ -116,10 +119,32 @@ func (l *leader) splits(ctx context.Context) ([]split, error) {
 	l.st.Files, l.st.Bytes = len(files), total
 	size := l.spec.SplitBytes
 	if size == 0 {
-		size = splitSize(total, l.parallel)
+		size = splitSize(total, l.cores)
 	}
 	splits, err := cut(ctx, l.s, files, max(size, total/most))
 	return splits, job.Reachable(ctx, l.n, err, l.spec.In...)
+}
+
+// ends takes the output and lists the input: side by side, but where old parts go
+// that may be below the input.
+func (l *leader) ends(ctx context.Context) (files []found, err error) {
+	both := func(i int) (err error) {
+		if i == 0 {
+			return l.takeOutput(ctx)
+		}
+		if files, err = find(ctx, l.s, l.spec.In); err != nil {
+			err = job.Reachable(ctx, l.n, err, l.spec.In...)
+		}
+		return err
+	}
+	if !l.spec.Overwrite {
+		err = job.Each(2, both)
+		return files, err
+	}
+	if err = both(0); err == nil {
+		err = both(1)
+	}
+	return files, err
 }
 
 // takeOutput makes the output directory this job's: it was empty, or is emptied of

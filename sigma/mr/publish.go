@@ -27,7 +27,7 @@ const (
 // the queue has decided, so that it may be done twice. whole is false where a file
 // is gone; its bin is reduced again.
 func (l *leader) publish(ctx context.Context) (whole bool, err error) {
-	if err := l.t.Enter(ctx, Publishing); err != nil {
+	if err := l.t.Pass(ctx, Publishing); err != nil {
 		return false, err
 	}
 	list := l.reduces.Tasks()

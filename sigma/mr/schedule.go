@@ -27,7 +27,7 @@ func (l *leader) schedule(ctx context.Context) error {
 	t := time.NewTicker(tick)
 	defer t.Stop()
 	l.count()
-	if err := l.t.Enter(ctx, l.phase()); err != nil {
+	if err := l.enter(ctx); err != nil {
 		return err
 	}
 	for l.reduces.Count(tasks.Done) < l.spec.Reducers {
@@ -38,10 +38,7 @@ func (l *leader) schedule(ctx context.Context) error {
 			return err
 		}
 		l.count()
-		if err := l.t.Enter(ctx, l.phase()); err != nil {
-			return err
-		}
-		if err := l.t.Save(ctx); err != nil {
+		if err := l.enter(ctx); err != nil {
 			return err
 		}
 		select {
@@ -57,6 +54,16 @@ func (l *leader) schedule(ctx context.Context) error {
 	}
 	l.count()
 	return nil
+}
+
+// enter tells how far the job is.
+func (l *leader) enter(ctx context.Context) error {
+	if l.phase() == Reducing {
+		if err := l.t.Enter(ctx, Reducing); err != nil {
+			return err
+		}
+	}
+	return l.t.Pass(ctx, l.phase())
 }
 
 func (l *leader) phase() job.Phase {
@@ -84,22 +91,37 @@ func (l *leader) failed() error {
 // fill begins attempts while there is room: of tasks that wait, then beside slow
 // ones.
 func (l *leader) fill(ctx context.Context) error {
-	for l.procs.Len() < l.parallel && l.pause.Over() {
-		kind, q := "map", l.maps
-		t, ok, err := q.Acquire(ctx)
-		if err == nil && !ok && q.Count(tasks.Done) == l.st.Maps.Total {
-			kind, q = "reduce", l.reduces
-			t, ok, err = q.Acquire(ctx)
+	for room := l.room(); room > 0; room = l.room() {
+		kind := "map"
+		if l.phase() == Reducing {
+			kind = "reduce"
 		}
-		if err == nil && !ok {
-			kind, t, ok, err = l.copySlow(ctx)
+		list, err := l.queue(kind).AcquireSome(ctx, room)
+		for _, t := range list {
+			l.begin(kind, t)
 		}
-		if err != nil || !ok {
+		if err == nil && len(list) == 0 {
+			var ok bool
+			var t tasks.Task
+			if kind, t, ok, err = l.copySlow(ctx); ok {
+				l.begin(kind, t)
+			} else if err == nil {
+				return nil
+			}
+		}
+		if err != nil {
 			return err
 		}
-		l.begin(kind, t)
 	}
 	return nil
+}
+
+// room is how many attempts more may be under way.
+func (l *leader) room() int {
+	if !l.pause.Over() {
+		return 0
+	}
+	return l.parallel - l.procs.Len()
 }
 
 // copySlow gives out the slowest task once more.

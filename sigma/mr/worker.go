@@ -8,6 +8,7 @@ import (
 	"path"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"sigmaos/api"
@@ -111,25 +112,32 @@ func (w *work) do(ctx context.Context, apps []App) (result, error) {
 // mapSplit runs a mapper: its files are in the directory that Mid means here.
 func (w *work) mapSplit(ctx context.Context, j Job) (r result, err error) {
 	s := newRealm(sigma.Self().Names())
-	if r.Dir, err = w.place(ctx, s); err != nil {
-		return r, err
-	}
+	place := sync.OnceValues(func() (string, error) { return w.place(ctx, s) })
+	go place() // it is wanted when the table is full
 	t := &mapTask{s: s, job: j, split: w.Split, bins: w.Bins, limit: int(w.Memory / tableShare),
-		name: func(i int) string { return path.Join(r.Dir, runName(w.Task, w.Attempt, i)) }}
+		name: func(i int) string {
+			dir, _ := place()
+			return path.Join(dir, runName(w.Task, w.Attempt, i))
+		}}
 	err = t.run(ctx)
 	r.Runs, r.Stats = t.runs, t.stats
+	var perr error
+	if r.Dir, perr = place(); perr != nil {
+		err = perr
+	}
 	return r, err
 }
 
 // place makes the directory of intermediate files, and returns its path as others
-// may use it.
+// may use it. Where it fails, so will files in what it returns.
 func (w *work) place(ctx context.Context, s realm) (string, error) {
 	dir := w.Mid
 	if strings.HasPrefix(dir, "/ux/") {
-		var err error
-		if dir, err = s.n.AbsPath(ctx, dir); err != nil {
-			return "", err
+		abs, err := s.n.AbsPath(ctx, dir)
+		if err != nil {
+			return dir, err
 		}
+		dir = abs
 	}
 	return dir, s.MkdirAll(ctx, dir)
 }
@@ -146,7 +154,7 @@ func (w *work) reduce(ctx context.Context, j Job) (r result, err error) {
 	var dir string
 	t.temp = func(i int) string {
 		if dir == "" {
-			dir, _ = w.place(ctx, s) // if it fails, so will the file in it
+			dir, _ = w.place(ctx, s)
 		}
 		return fmt.Sprintf("%s/r%s.a%d.%d", dir, w.Task, w.Attempt, i)
 	}

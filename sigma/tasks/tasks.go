@@ -196,18 +196,38 @@ func (q *Queue) write(ctx context.Context, k *kept, t Task) error {
 
 // Acquire gives out the first waiting task; ok is false when there is none.
 func (q *Queue) Acquire(ctx context.Context) (t Task, ok bool, err error) {
+	list, err := q.AcquireSome(ctx, 1)
+	if len(list) == 0 {
+		return Task{}, false, err
+	}
+	return list[0], true, nil
+}
+
+// AcquireSome gives out the first waiting tasks, at most max, written several at a
+// time: a store takes what comes together in one step. Where it fails, those that it
+// returns are given out all the same.
+func (q *Queue) AcquireSome(ctx context.Context, max int) ([]Task, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	var first *kept
+	var waiting []*kept
 	for _, k := range q.tasks {
-		if k.State == Waiting && (first == nil || k.ID < first.ID) {
-			first = k
+		if k.State == Waiting {
+			waiting = append(waiting, k)
 		}
 	}
-	if first == nil {
-		return Task{}, false, nil
+	slices.SortFunc(waiting, func(a, b *kept) int { return strings.Compare(a.ID, b.ID) })
+	waiting = waiting[:min(len(waiting), max)]
+	err := several(len(waiting), func(i int) error {
+		_, _, err := q.give(ctx, waiting[i])
+		return err
+	})
+	var out []Task
+	for _, k := range waiting {
+		if k.State == Running {
+			out = append(out, k.Task)
+		}
 	}
-	return q.give(ctx, first)
+	return out, err
 }
 
 // Again gives out a task that is under way once more, beside the attempt that

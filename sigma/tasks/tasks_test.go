@@ -328,3 +328,57 @@ func TestBackAndRedo(t *testing.T) {
 		t.Errorf("redone: %+v", x)
 	}
 }
+
+// Several are given out at a time, the first ones, and each once. Where a write fails,
+// what is returned is given out, and the next leader gives everything another attempt.
+func TestAcquireSome(t *testing.T) {
+	ctx := t.Context()
+	for crash := range 5 {
+		m := &memory{files: make(map[string]file)}
+		l := m.lead(0, false)
+		q, err := Open(ctx, l, "/q", Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range []string{"c", "a", "d", "b"} {
+			if err := q.Submit(ctx, id, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if crash > 0 {
+			l.at = l.writes + crash
+		}
+		given := make(map[string]bool)
+		for _, max := range []int{3, 3, 3} {
+			list, err := q.AcquireSome(ctx, max)
+			for _, k := range list {
+				if given[k.ID] || k.State != Running || k.Attempt != 1 || m.files["/q/"+k.ID].version == 0 {
+					t.Errorf("crash at write %d: given out: %+v", crash, k)
+				}
+				given[k.ID] = true
+			}
+			if err != nil {
+				break
+			}
+			if want := min(3, 4-len(given)+len(list)); len(list) != want {
+				t.Errorf("AcquireSome(3) with %d left = %d tasks", 4-len(given)+len(list), len(list))
+			}
+		}
+		if crash == 0 && (len(given) != 4 || !given["d"]) || l.dead == (crash == 0) || l.dead && len(given) > 3 {
+			t.Errorf("crash at write %d: given out %v", crash, given)
+		}
+		q, err = Open(ctx, m.lead(0, false), "/q", Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := q.AcquireSome(ctx, 9)
+		if err != nil || len(list) != 4 || list[0].ID != "a" || list[3].ID != "d" {
+			t.Errorf("the next leader: %v, %v", list, err)
+		}
+		for _, k := range list {
+			if given[k.ID] && k.Attempt != 2 {
+				t.Errorf("the next leader gives out attempt %d of %s", k.Attempt, k.ID)
+			}
+		}
+	}
+}
