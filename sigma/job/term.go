@@ -217,14 +217,16 @@ func (t *Term) Plan(ctx context.Context, name string, plan func(context.Context)
 	if err := t.Enter(ctx, Planning); err != nil {
 		return nil, err
 	}
-	if err := t.RemoveAll(ctx, t.Dir+"/"+name); err != nil && api.KindOf(err) != api.NotFound { // of a leader that did not finish it
-		return nil, err
-	}
-	list, err := plan(ctx)
-	if err != nil {
-		return nil, err
-	}
-	q, err := t.Queue(ctx, name)
+	var list []any
+	var q *tasks.Queue
+	err = Each(2, func(i int) (err error) {
+		if i == 0 {
+			list, err = plan(ctx)
+		} else {
+			q, err = t.emptyQueue(ctx, name)
+		}
+		return err
+	})
 	if err == nil {
 		err = Submit(ctx, q, list...)
 	}
@@ -232,6 +234,14 @@ func (t *Term) Plan(ctx context.Context, name string, plan func(context.Context)
 		_, err = t.PutFile(ctx, t.Dir+planFile, []byte("planned\n"))
 	}
 	return q, err
+}
+
+// emptyQueue makes a queue in the place of what a leader left that did not fill it.
+func (t *Term) emptyQueue(ctx context.Context, name string) (*tasks.Queue, error) {
+	if err := t.RemoveAll(ctx, t.Dir+"/"+name); err != nil && api.KindOf(err) != api.NotFound {
+		return nil, err
+	}
+	return t.Queue(ctx, name)
 }
 
 // Queue takes over one of the job's queues.

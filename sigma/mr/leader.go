@@ -117,11 +117,11 @@ func (l *leader) splits(ctx context.Context) ([]split, error) {
 		total += f.size
 	}
 	l.st.Files, l.st.Bytes = len(files), total
-	size := l.spec.SplitBytes
-	if size == 0 {
-		size = splitSize(total, l.cores)
+	want := closing(total, l.cores)
+	if size := l.spec.SplitBytes; size != 0 {
+		want = evenly(size, total)
 	}
-	splits, err := cut(ctx, l.s, files, max(size, total/most))
+	splits, err := cut(ctx, l.s, files, want)
 	return splits, job.Reachable(ctx, l.n, err, l.spec.In...)
 }
 

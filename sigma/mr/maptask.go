@@ -97,11 +97,11 @@ func (t *mapTask) spill(ctx context.Context) error {
 		return nil
 	}
 	stop := clock(&t.stats.Sort)
-	pairs := t.table.sort()
+	sorted := t.table.sort()
 	stop()
 	size, err := t.write(ctx, t.name(len(t.runs)), func(w *runWriter) error {
-		for i := range pairs {
-			p := &pairs[i]
+		for _, it := range sorted {
+			p := &t.table.pairs[it.at]
 			if err := w.pair(int(p.bin), t.table.key(p), t.table.val(p)); err != nil {
 				return err
 			}

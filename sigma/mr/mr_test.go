@@ -77,7 +77,7 @@ func runJob(t *testing.T, j Job, dir string, h how) (out string, runs int, err e
 	if err != nil {
 		return "", 0, err
 	}
-	splits, err := cut(ctx, disk{}, files, h.split)
+	splits, err := cut(ctx, disk{}, files, evenly(h.split, 0))
 	if err != nil {
 		return "", 0, err
 	}
@@ -239,7 +239,7 @@ func TestLinesStayWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	splits, err := cut(context.Background(), disk{}, files, 300_000)
+	splits, err := cut(context.Background(), disk{}, files, evenly(300_000, 0))
 	if err != nil || len(splits) < 10 {
 		t.Fatalf("%d splits, %v; want at least 10", len(splits), err)
 	}
@@ -265,6 +265,36 @@ func TestLinesStayWhole(t *testing.T) {
 	}
 	if strings.Join(got, "\n") != strings.Join(lines, "\n") || len(got) != len(lines) {
 		t.Errorf("%d lines, want %d, the same", len(got), len(lines))
+	}
+}
+
+// Where nobody asks for a size, splits are as many as compute at a time, or more, and
+// the last ones are smaller; never are they tiny or too many.
+func TestSizesOfSplits(t *testing.T) {
+	const mb = 1 << 20
+	for _, tt := range []struct {
+		total       int64
+		cores       int
+		first, last int64
+		count       int
+	}{
+		{1, 3, mb, mb, 1},
+		{4 * mb, 3, mb, mb, 4},
+		{54 * mb, 3, 12 * mb, 6 * mb, 6},
+		{18 * mb, 1, 12 * mb, 6 * mb, 2},
+		{960 * mb, 3, largest, largest / 2, 31},
+		{4000 * 100 * mb, 8, 100 * mb, 50 * mb, most + 4},
+	} {
+		want := closing(tt.total, tt.cores)
+		n, last := 0, int64(0)
+		for at := int64(0); at < tt.total; n++ {
+			last = want(at)
+			at += last
+		}
+		if first := want(0); n != tt.count || first/mb != tt.first/mb || last/mb != tt.last/mb {
+			t.Errorf("%d MB for %d cores: %d splits of %d down to %d MB, want %d of %d to %d",
+				tt.total/mb, tt.cores, n, first/mb, last/mb, tt.count, tt.first/mb, tt.last/mb)
+		}
 	}
 }
 

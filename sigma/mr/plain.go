@@ -26,7 +26,7 @@ type plain struct {
 	size    int64 // of splits; 0 by the input
 
 	tables []*table
-	pairs  [][]pair
+	sorted [][]item
 }
 
 // PlainReport is what a plain run says of itself.
@@ -55,7 +55,7 @@ func (p *plain) run(ctx context.Context, paths []string, open func(bin int) (out
 	if p.size == 0 {
 		p.size = splitSize(r.Bytes, 4*p.threads)
 	}
-	splits, err := cut(ctx, disk{}, files, p.size)
+	splits, err := cut(ctx, disk{}, files, evenly(p.size, 0))
 	if err != nil {
 		return r, err
 	}
@@ -76,7 +76,7 @@ func (p *plain) run(ctx context.Context, paths []string, open func(bin int) (out
 // mapAll maps splits in threads, each with a table of its own, and sorts these.
 func (p *plain) mapAll(ctx context.Context, splits []split, records *int64) error {
 	var next atomic.Int64
-	p.tables, p.pairs = make([]*table, p.threads), make([][]pair, p.threads)
+	p.tables, p.sorted = make([]*table, p.threads), make([][]item, p.threads)
 	return job.Each(p.threads, func(w int) (err error) {
 		t := &mapTask{s: disk{}, job: p.job, bins: p.bins, limit: 1 << 31, name: func(int) string { return os.DevNull }} // which is there: a full table is an error
 		t.begin()
@@ -91,7 +91,7 @@ func (p *plain) mapAll(ctx context.Context, splits []split, records *int64) erro
 			}
 		}
 		atomic.AddInt64(records, t.rec.count)
-		p.pairs[w] = t.table.sort()
+		p.sorted[w] = t.table.sort()
 		return nil
 	})
 }
@@ -137,11 +137,12 @@ func (p *plain) reduceAll(open func(int) (output, error), keys *int64) error {
 // segments are the parts of the tables that belong to a bin.
 func (p *plain) segments(bin int) (out []*segment) {
 	for i, t := range p.tables {
-		list := p.pairs[i]
-		from, _ := slices.BinarySearchFunc(list, uint32(bin), func(a pair, b uint32) int { return int(a.bin) - int(b) })
+		list := p.sorted[i]
+		from, _ := slices.BinarySearchFunc(list, bin, func(it item, bin int) int { return int(t.pairs[it.at].bin) - bin })
 		var buf []byte
-		for ; from < len(list) && list[from].bin == uint32(bin); from++ {
-			k, v := t.key(&list[from]), t.val(&list[from])
+		for ; from < len(list) && t.pairs[list[from].at].bin == uint32(bin); from++ {
+			p := &t.pairs[list[from].at]
+			k, v := t.key(p), t.val(p)
 			buf = binary.AppendUvarint(buf, uint64(len(k)))
 			buf = binary.AppendUvarint(buf, uint64(len(v)))
 			buf = append(append(buf, k...), v...)

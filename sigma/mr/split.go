@@ -30,9 +30,31 @@ const (
 	most       = 4000 // splits
 )
 
-// splitSize is the size of splits when none is asked for: so many are begun at once.
+// sizes tells how large a split should be that begins so many bytes into the input.
+type sizes func(at int64) int64
+
+// evenly has all splits of one size.
+func evenly(size, total int64) sizes {
+	size = max(size, total/most)
+	return func(int64) int64 { return size }
+}
+
+// splitSize is the size of splits of which so many are begun at once.
 func splitSize(total int64, atOnce int) int64 {
 	return max(min(max(total/int64(atOnce)+1, smallest), largest), total/most)
+}
+
+// closing has the last splits, one for each core, of half the size of the others. No
+// two cost the same; so the cores are busy until the end, or nearly.
+func closing(total int64, cores int) sizes {
+	size := max(splitSize(2*total/3, cores), total/most)
+	last := int64(cores) * size / 2
+	return func(at int64) int64 {
+		if total-at <= last {
+			return max(size/2, smallest)
+		}
+		return size
+	}
 }
 
 // found is an input file.
@@ -79,25 +101,25 @@ func findIn(ctx context.Context, s space, dir string, out []found) ([]found, err
 	return out, nil
 }
 
-// cut makes splits of about size bytes. Large files are cut behind a line's end,
-// small ones share a split.
-func cut(ctx context.Context, s space, files []found, size int64) ([]split, error) {
-	parts, err := cutFiles(ctx, s, files, size)
+// cut makes splits of about a size. Large files are cut behind a line's end, small
+// ones share a split.
+func cut(ctx context.Context, s space, files []found, want sizes) ([]split, error) {
+	parts, err := cutFiles(ctx, s, files, want)
 	if err != nil {
 		return nil, err
 	}
 	var out []split
 	var last split
-	var bytes, names int64
+	var at, bytes, names int64
 	flush := func() {
 		if len(last) > 0 {
 			out = append(out, last)
 		}
-		last, bytes, names = nil, 0, 0
+		last, at, bytes, names = nil, at+bytes, 0, 0
 	}
 	for _, ranges := range parts {
 		for _, r := range ranges {
-			n := r.End - r.Start
+			n, size := r.End-r.Start, want(at)
 			if bytes+n > size+size/4 || len(last) == splitFiles || names+int64(len(r.File)) > splitNames {
 				flush()
 			}
@@ -109,15 +131,19 @@ func cut(ctx context.Context, s space, files []found, size int64) ([]split, erro
 }
 
 // cutFiles cuts each file, several at a time.
-func cutFiles(ctx context.Context, s space, files []found, size int64) ([][]Range, error) {
+func cutFiles(ctx context.Context, s space, files []found, want sizes) ([][]Range, error) {
 	const atOnce = 8
 	out := make([][]Range, len(files))
+	begins := make([]int64, len(files)+1)
+	for i, f := range files {
+		begins[i+1] = begins[i] + f.size
+	}
 	var wg sync.WaitGroup
 	errs := make([]error, atOnce)
 	for w := range atOnce {
 		wg.Go(func() {
 			for i := w; i < len(files) && errs[w] == nil; i += atOnce {
-				out[i], errs[w] = cutFile(ctx, s, files[i], size)
+				out[i], errs[w] = cutFile(ctx, s, files[i], func(at int64) int64 { return want(begins[i] + at) })
 			}
 		})
 	}
@@ -130,11 +156,11 @@ func cutFiles(ctx context.Context, s space, files []found, size int64) ([][]Rang
 	return out, nil
 }
 
-func cutFile(ctx context.Context, s space, f found, size int64) (out []Range, err error) {
+func cutFile(ctx context.Context, s space, f found, want sizes) (out []Range, err error) {
 	if f.size == 0 {
 		return nil, nil
 	}
-	if f.size <= size+size/4 {
+	if size := want(0); f.size <= size+size/4 {
 		return []Range{{f.path, 0, f.size, true}}, nil
 	}
 	in, err := s.Open(ctx, f.path)
@@ -143,7 +169,7 @@ func cutFile(ctx context.Context, s space, f found, size int64) (out []Range, er
 	}
 	defer in.Close()
 	for start := int64(0); start < f.size; {
-		end := f.size
+		end, size := f.size, want(start)
 		if f.size-start > size+size/4 {
 			if end, err = border(in, start+size, f.size); err != nil {
 				return nil, api.E(api.KindOf(err), "split", f.path, "%v", err)

@@ -2,9 +2,7 @@ package mr
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
-	"slices"
 
 	"sigmaos/api"
 )
@@ -12,20 +10,22 @@ import (
 // table holds the pairs that Map emits until it is full: one for each key where
 // the job combines, all of them otherwise. Keys and values are in one arena.
 type table struct {
-	bins  uint32
-	limit int // bytes that it may hold
-	fold  func(acc, value []byte) []byte
+	bins     uint32
+	limit    int // bytes that it may hold
+	pairSize int // of those, for each pair beside its key and value
+	fold     func(acc, value []byte) []byte
 
 	arena []byte
 	pairs []pair
 	index []uint32 // with fold: a hash table of places in pairs, plus one
 
+	items, aside []item // to sort
+
 	free []func()
 }
 
 type pair struct {
-	prefix     uint64 // the first bytes of the key, to compare
-	key, value uint32 // where they are in the arena; keys in the order in which they came
+	key, value uint32 // where they are in the arena
 	keyLen     uint32
 	valueLen   uint32
 	valueCap   uint32
@@ -34,16 +34,22 @@ type pair struct {
 }
 
 const (
-	pairSize  = 40
-	indexSize = 8 // per pair, at the worst load
+	pairSize = 28
+	itemSize = 2 * 16 // per pair
+	foldSize = 8      // per pair with fold, at the worst load
 )
 
 func newTable(bins, limit int, fold func(acc, value []byte) []byte) *table {
-	t := &table{bins: uint32(bins), limit: min(limit, 1<<31), fold: fold, free: make([]func(), 3)}
-	most := t.limit/(pairSize+indexSize) + 1
+	t := &table{bins: uint32(bins), limit: min(limit, 1<<31), fold: fold, free: make([]func(), 5), pairSize: pairSize + itemSize}
+	if fold != nil {
+		t.pairSize += foldSize
+	}
+	most := t.limit/t.pairSize + 1
 	t.arena, t.free[0] = mapped[byte](t.limit + maxPair)
 	t.pairs, t.free[1] = mapped[pair](most)
 	t.index, t.free[2] = mapped[uint32](4 * most)
+	t.items, t.free[3] = mapped[item](most)
+	t.aside, t.free[4] = mapped[item](most)
 	if fold != nil {
 		t.rehash(1024)
 	}
@@ -79,7 +85,7 @@ func prefixOf(key []byte) uint64 {
 }
 
 // size is how much it holds.
-func (t *table) size() int { return len(t.arena) + len(t.pairs)*(pairSize+indexSize) }
+func (t *table) size() int { return len(t.arena) + len(t.pairs)*t.pairSize }
 
 // full says that the table should be emptied before the next pair.
 func (t *table) full() bool { return t.size() >= t.limit }
@@ -116,7 +122,7 @@ func (t *table) add(key, value []byte) error {
 }
 
 func (t *table) push(key, value []byte, h uint64) {
-	p := pair{prefix: prefixOf(key), hash: uint32(h), bin: uint32(h>>32) % t.bins}
+	p := pair{hash: uint32(h), bin: uint32(h>>32) % t.bins}
 	p.key, p.keyLen = t.put(key)
 	p.value, p.valueLen = t.put(value)
 	p.valueCap = p.valueLen
@@ -162,24 +168,6 @@ func (t *table) rehash(n int) {
 		}
 		t.index[i] = uint32(k + 1)
 	}
-}
-
-// sort puts the pairs in the order of bins, keys, and as they came. After it the
-// table takes no pair until reset.
-func (t *table) sort() []pair {
-	slices.SortFunc(t.pairs, func(a, b pair) int {
-		if a.bin != b.bin {
-			return cmp.Compare(a.bin, b.bin)
-		}
-		if a.prefix != b.prefix {
-			return cmp.Compare(a.prefix, b.prefix)
-		}
-		if c := bytes.Compare(t.key(&a), t.key(&b)); c != 0 {
-			return c
-		}
-		return cmp.Compare(a.key, b.key)
-	})
-	return t.pairs
 }
 
 // reset empties the table, and keeps its memory.
