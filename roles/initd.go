@@ -309,7 +309,9 @@ func (s *System) addInit(ctx context.Context, c api.Caller, p api.InitProc) (api
 	if err := named.AddInit(ctx, s.etcd, boot, c.Realm, p); err != nil {
 		return p, err
 	}
-	s.wakeInit()
+	if p.Now { // else it is for the next boot of the system
+		s.wakeInit()
+	}
 	return p, nil
 }
 

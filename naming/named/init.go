@@ -52,7 +52,9 @@ func AddInit(ctx context.Context, c *clientv3.Client, boot int64, realm string, 
 	if len(b) > api.MaxInitDesc {
 		return api.E(api.TooLarge, "init add", p.Name, "the descriptor takes %d bytes; the limit is %d", len(b), api.MaxInitDesc)
 	}
-	n, err := c.Get(ctx, initPrefix+realm+"/", clientv3.WithPrefix(), clientv3.WithCountOnly())
+	// The limit is nothing that depends on the last one of them: what this peer knows
+	// will do, and costs no round of all.
+	n, err := c.Get(ctx, initPrefix+realm+"/", clientv3.WithPrefix(), clientv3.WithCountOnly(), clientv3.WithSerializable())
 	if err != nil {
 		return api.E(api.Unavailable, "init add", p.Name, "%v", err)
 	}

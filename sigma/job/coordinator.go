@@ -26,6 +26,11 @@ type coordinator[J any, P Kept[J]] struct {
 	work func(*Term, P) Work
 	me   string // its entry in coords, and the content of leader: its arguments, and chance
 	errs int    // terms in a row that ended in an error
+
+	// forgotten says that initd has no part in the job when it has ended, as far as
+	// is known: the last leader sees to that. Who finds the job ended when it begins
+	// may have been started by initd all the same.
+	forgotten bool
 }
 
 // Coordinate is the life of a coordinator of the job in dir. It does not return.
@@ -51,8 +56,12 @@ func (c *coordinator[J, P]) run(ctx context.Context) error {
 		}
 		if err == nil {
 			if spec, st := j.Head(); st.Phase.Final() {
+				if c.forgotten {
+					return nil
+				}
 				return c.k.unregister(ctx, sigma.Self(), spec.Name)
 			}
+			c.forgotten = true
 			err = c.lead(ctx)
 		}
 		if err == nil {
@@ -126,7 +135,9 @@ func (c *coordinator[J, P]) term(ctx context.Context, n *sigma.Names) error {
 	_, t.state = j.Parts()
 	t.work = c.work(t, j)
 	t.unregister = func(ctx context.Context) error {
-		return c.k.unregister(ctx, sigma.Self(), t.Spec.Name)
+		err := c.k.unregister(ctx, sigma.Self(), t.Spec.Name)
+		c.forgotten = err == nil
+		return err
 	}
 	t.standbys = func(ctx context.Context) { c.keepStandbys(ctx, n, t.Spec) }
 	return t.lead(ctx)

@@ -120,7 +120,7 @@ func (t *Term) decide(ctx context.Context, failed error) error {
 func (t *Term) end(ctx context.Context) error {
 	t.clean(ctx)
 	if err := t.unregister(ctx); err != nil {
-		t.Note("initd: %v", err) // who is started by it finds the job ended, and tries again
+		t.Note("initd: %v", err) // it is tried again, at the latest by who is started by it
 	}
 	phase := Done
 	if t.State.Error != "" {
