@@ -82,6 +82,8 @@ type mrSide struct {
 	with      []float64 // with what sigmad spent
 	peak      int64     // resident bytes of a proc, at most
 	between   int64     // bytes of intermediate files
+	before    []float64 // until a coordinator led
+	spent     [4][]float64
 }
 
 // mrSides are the ways in which a job runs.
@@ -208,6 +210,11 @@ func (b *mrBench) runJob(ctx context.Context, side *mrSide, name string) error {
 		return fmt.Errorf("bench: the job %s has failed: %s", name, s.State.Error)
 	}
 	side.between = s.State.MapStats.OutBytes
+	side.before = append(side.before, s.State.Started.Sub(begin).Seconds())
+	p := s.State.Spent
+	for i, d := range []time.Duration{p.Plan, p.Map, p.Reduce, p.Publish} {
+		side.spent[i] = append(side.spent[i], d.Seconds())
+	}
 	side.wall = append(side.wall, s.State.Ended.Sub(begin).Seconds()) // one clock: all nodes are on this machine
 	procs, err := b.dev.jobProcs(ctx, begin)
 	if err != nil {
@@ -281,7 +288,9 @@ func (b *mrBench) result() Result {
 		plain,
 		row("plain", "cpu", b.plain.cpu, "", nil),
 	}
-	r.Note = fmt.Sprintf("%d nodes on one machine; output the same bytes as the plain program's in all %d rounds", mrNodes, len(b.plain.wall))
+	ms := func(v []float64) float64 { return 1000 * median(v) }
+	r.Note = fmt.Sprintf("%d nodes on one machine; output the same bytes as the plain program's in all %d rounds; ms until a coordinator led %.0f, plan %.0f, maps %.0f, reduces %.0f, the end %.0f",
+		mrNodes, len(b.plain.wall), ms(ux.before), ms(ux.spent[0]), ms(ux.spent[1]), ms(ux.spent[2]), ms(ux.spent[3]))
 	return r
 }
 
