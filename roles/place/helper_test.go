@@ -61,6 +61,7 @@ type machine struct {
 	domain   string
 	draining bool
 	down     bool
+	says     func(m any) any // what it says instead of m, if it is no honest node
 	runs     map[api.ProcID]*simRun
 }
 
@@ -148,6 +149,9 @@ func delay(a, b uint16) time.Duration { return time.Duration(100+int(a*7+b*3)%50
 
 func (w *world) send(from *machine, to uint16, m any) {
 	c, side := w.conv(from.number, to)
+	if m != nil && from.says != nil {
+		m = from.says(m)
+	}
 	if m != nil { // as it is on the wire
 		x, err := Decode(Encode(nil, m))
 		if err != nil {
