@@ -73,7 +73,7 @@ func (s *System) drainHere(r api.DrainRequest, grace time.Duration) (api.DrainSt
 			return api.DrainState{}, err
 		}
 		s.draining.Store(!r.Off)
-		d.Placer().SetMembers(s.placeMembers())
+		s.seeMembers(d)
 		if !r.Off {
 			d.AskAway("node "+s.Config.Node+" is drained", grace, r.All)
 		}

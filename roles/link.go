@@ -33,7 +33,7 @@ func (s *System) link(undo *undoStack) error {
 	server.Handle(methodEvents, s.serveEvents)
 	server.Handle(methodDrain, s.serveDrain)
 	server.Handle(methodEndpoints, s.serveEndpoints)
-	links, err := peers.Start(peers.Config{Port: s.Port, Directory: s.Gossip, Server: server, Options: opts, Logger: s.Log.With("role", "links")})
+	links, err := peers.Start(peers.Config{Port: s.Port, Directory: s.Gossip, Server: server, Options: opts, Refuses: s.refuses, Logger: s.Log.With("role", "links")})
 	if err != nil {
 		return err
 	}

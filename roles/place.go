@@ -121,18 +121,24 @@ func (s *System) servePlacement(server *rpc.Server) {
 
 // followMembers tells the placement who is there.
 func (s *System) followMembers(undo *undoStack) {
-	p := s.Schedd.Placer()
-	p.SetMembers(s.placeMembers())
+	s.seeMembers(s.Schedd)
 	if s.Gossip == nil {
 		return
 	}
 	stop := s.Gossip.Subscribe(func(e gossip.Event) {
-		p.SetMembers(s.placeMembers())
+		s.seeMembers(s.Schedd)
 		if e.Type == gossip.Left && e.Member.Number != s.nodeNum {
 			s.talk.Left(e.Member.Number)
 		}
 	})
 	undo.add(func() error { stop(); return nil })
+}
+
+// seeMembers has the placement see who is there now, the last one asked for last.
+func (s *System) seeMembers(d *schedd.Schedd) {
+	s.seeing.Lock()
+	defer s.seeing.Unlock()
+	d.Placer().SetMembers(s.placeMembers())
 }
 
 // placeMembers are the nodes as the placement needs them.
@@ -141,6 +147,9 @@ func (s *System) placeMembers() (out []place.Member) {
 		return []place.Member{{Number: s.nodeNum, Boot: s.boot, Name: s.Config.Node, Domain: s.Config.Domain, Roles: s.Config.Roles}}
 	}
 	for _, m := range s.Gossip.Members() {
+		if s.refusing.has(m.Number, m.Boot) {
+			continue
+		}
 		out = append(out, place.Member{
 			Number: m.Number, Boot: m.Boot, Name: m.Name, Domain: m.Domain, Roles: m.Roles,
 			Serving: len(m.Shards) > 0, Leaving: m.Leaving, Draining: m.Draining,

@@ -94,7 +94,9 @@ type System struct {
 	Gossip    *gossip.Gossip // nil with Port
 	Peers     *peers.Peers   // nil with Port
 	talk      *talk.Talk     // nil with Port
-	draining  atomic.Bool    // this node
+	refusing  refusing
+	seeing    sync.Mutex  // orders seeMembers
+	draining  atomic.Bool // this node
 	proxying  atomic.Pointer[dialproxy.Proxy]
 	meeting   atomic.Pointer[gossip.Gossip] // Gossip, for who runs before it is there
 	etcd      *clientv3.Client

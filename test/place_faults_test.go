@@ -379,3 +379,51 @@ func TestFAULTS_F8_LCSchedIsLost(t *testing.T) {
 		})
 	}
 }
+
+// A sigmad that dies is missed at once where its machine says so: a killed process's
+// connections are reset, and new ones are refused. What gossip says later is not waited for.
+func TestFAULTS_F8_TheNextLCSchedDoesNotWaitForGossip(t *testing.T) {
+	// n1, which has etcd's only peer, is never lcsched.
+	nodes := StartCluster(t, 3, "--roles", "node,besched,named", "--log-level", "info")
+	c := nodes[0].Client("default")
+	ctx := minute(t)
+	prog := nodes[0].program("testproc")
+	var holder, other *Node
+	eventually(t, time.Minute, "one of n2 and n3 is lcsched", func() (bool, string) {
+		for i, n := range nodes[1:] {
+			if n.isLCSched() {
+				holder, other = n, nodes[2-i]
+			}
+		}
+		return holder != nil, "nobody"
+	})
+	there := nodes[0].Running(c, &api.ProcDesc{Program: prog, Args: []string{"sleep"}, Class: api.LC, MCPU: 100, Memory: 8 << 20, Domain: holder.flag("--domain")})
+	holder.Kill()
+	begin := time.Now()
+	if st := nodes[0].Await(c, there); st.State != api.Lost {
+		t.Errorf("what ran there is %+v", st)
+	}
+	eventually(t, 45*time.Second, "the other one places procs", func() (bool, string) {
+		id, err := c.Spawn(ctx, &api.ProcDesc{Program: prog, Args: []string{"exit", "0"}, Class: api.LC, MCPU: 100, Memory: 8 << 20})
+		if err != nil {
+			return false, err.Error()
+		}
+		st := nodes[0].Await(c, id)
+		return st.OK(), fmt.Sprintf("%+v", st)
+	})
+	log := other.err.String()
+	missed, began := strings.Index(log, "no sigmad is there"), strings.LastIndex(log, "this node is lcsched")
+	if !other.isLCSched() || missed < 0 || missed > began {
+		t.Errorf("want the other one to miss it, and then to be lcsched, in\n%s", log)
+	}
+	t.Logf("placed again after %v", time.Since(begin).Round(10*time.Millisecond))
+	holder.Start()
+	eventually(t, time.Minute, "the one that died is there again", func() (bool, string) {
+		id, err := c.Spawn(ctx, &api.ProcDesc{Program: prog, Args: []string{"exit", "0"}, Class: api.LC, MCPU: 100, Memory: 8 << 20, Domain: holder.flag("--domain")})
+		if err != nil {
+			return false, err.Error()
+		}
+		st := nodes[0].Await(c, id)
+		return st.OK(), fmt.Sprintf("%+v", st)
+	})
+}

@@ -19,7 +19,9 @@
 // take it for dead after 3 s (Silence). That is a faster and surer word than
 // gossip's: what was under way on a link ends with it, whatever gossip thinks,
 // and gossip's opinion that a node failed ends no link that still answers. A
-// node that has left loses its links in both directions.
+// node that has left loses its links in both directions. A node whose machine
+// refuses connections has no sigmad: Refuses is told after three of them, and so
+// much sooner than by silence.
 //
 // # Errors
 //

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sigmaos/api"
+	"sigmaos/net/port"
 	"sigmaos/net/rpc"
 )
 
@@ -20,6 +21,8 @@ type link struct {
 	node   uint16
 	ctx    context.Context // ends when the node has left, or with the Peers
 	cancel context.CancelFunc
+
+	refusals int // attempts in a row that were refused; belongs to run
 
 	mu         sync.Mutex
 	name, addr string
@@ -147,6 +150,7 @@ func (l *link) once(name, addr string) (lasted bool, err error) {
 // a link anew.
 func (l *link) over() {
 	l.p.forget(l)
+	l.count(nil) // gossip has the word now
 	l.mu.Lock()
 	name := l.name
 	l.mu.Unlock()
@@ -161,6 +165,7 @@ func (l *link) dial(name, addr string) (*rpc.Client, error) {
 	ctx, cancel := context.WithTimeout(l.ctx, l.p.cfg.DialTime)
 	defer cancel()
 	conn, err := l.p.cfg.Port.Dial(ctx, addr, name, ALPN)
+	l.count(err)
 	switch {
 	case err == nil:
 		return rpc.NewClient(conn, l.p.cfg.Options), nil
@@ -172,6 +177,29 @@ func (l *link) dial(name, addr string) (*rpc.Client, error) {
 		text = "at " + addr + ": " + text
 	}
 	return nil, unavailable(l.node, name, "%s", text)
+}
+
+// enoughRefusals in a row, a few tenths of a second apart, are no accident: a sigmad
+// whose socket was taken away has another one by then, and a network that resets
+// connections does not reset each.
+const enoughRefusals = 3
+
+// count tells of refusals, and of their end.
+func (l *link) count(err error) {
+	told := l.refusals >= enoughRefusals
+	switch {
+	case errors.Is(err, port.ErrRefused):
+		if l.refusals++; l.refusals == enoughRefusals {
+			l.p.cfg.Logger.Info("peers: no sigmad is there", "number", l.node, "err", err)
+			l.p.cfg.Refuses(l.node, true)
+		}
+	case told && err != nil: // it does not answer now
+	default:
+		l.refusals = 0
+		if told {
+			l.p.cfg.Refuses(l.node, false)
+		}
+	}
 }
 
 // sleep waits between attempts; false says that there will be no other.

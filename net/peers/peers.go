@@ -33,6 +33,10 @@ type Config struct {
 	// Server serves incoming links. Make it with the options that [Beats] gives,
 	// and with all its methods, before Start.
 	Server *rpc.Server
+	// Refuses, if set, is told that a node's address has refused several connections
+	// in a row, so that no sigmad is there, and that there is a link again. It must
+	// not wait.
+	Refuses func(node uint16, refuses bool)
 	// Options of outgoing links; Beats is applied to them.
 	Options rpc.Options
 	Logger  *slog.Logger
@@ -59,6 +63,9 @@ func (c *Config) fill() error {
 		c.Clock = clock.Real()
 	}
 	c.Options = Beats(c.Options)
+	if c.Refuses == nil {
+		c.Refuses = func(uint16, bool) {}
+	}
 	c.DialTime = cmp.Or(c.DialTime, 3*time.Second)
 	c.RetryMin = cmp.Or(c.RetryMin, 100*time.Millisecond)
 	c.RetryMax = cmp.Or(c.RetryMax, 5*time.Second)

@@ -316,3 +316,86 @@ func TestStartRefusals(t *testing.T) {
 		wantKind(t, "Start, "+name, err, c.want)
 	}
 }
+
+// A machine that answers for a node that is not there says so with each connection:
+// that is told once, and taken back when the node is there again, or is nobody's any
+// more. Silence is another thing.
+func TestFAULTS_F2_AMachineWithoutItsSigmadIsToldSoon(t *testing.T) {
+	w := newWorld(t)
+	told := make(chan bool, 100)
+	n1 := w.start(1, "127.0.0.1:0", func(c *Config) {
+		c.Refuses = func(node uint16, refuses bool) {
+			if node != 2 {
+				t.Errorf("told of node %d", node)
+			}
+			told <- refuses
+		}
+	})
+	want := func(when string, refuses bool) {
+		t.Helper()
+		select {
+		case got := <-told:
+			if got != refuses {
+				t.Fatalf("%s: told %v, want %v", when, got, refuses)
+			}
+		case <-time.After(patience):
+			t.Fatalf("%s: not told within %v", when, patience)
+		}
+	}
+	n2 := w.start(2, "127.0.0.1:0", nil)
+	addr := n2.port.Addr().String()
+	if _, _, err := n1.who(t, 2); err != nil {
+		t.Fatal(err)
+	}
+	n2.stop()
+	want("it has stopped", true)
+	w.start(2, addr, nil)
+	want("it is there again", false)
+
+	// One that is asked and says nothing is not told of.
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.book.put(3, "n3", silent.Addr().String())
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := n1.Link(ctx, 3); err == nil {
+		t.Error("a link to one that is silent")
+	}
+	silent.Close()
+	w.book.leave(3, false)
+	select {
+	case r := <-told:
+		t.Errorf("told %v once more", r)
+	default:
+	}
+}
+
+// A link that is given up, because its node is no member any more, takes back what
+// it told.
+func TestRefusalEndsWithTheLink(t *testing.T) {
+	w := newWorld(t)
+	told := make(chan bool, 100)
+	n1 := w.start(1, "127.0.0.1:0", func(c *Config) { c.Refuses = func(_ uint16, r bool) { told <- r } })
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.book.put(2, "n2", closed.Addr().String())
+	closed.Close()
+	if _, err := n1.Link(t.Context(), 2); err == nil {
+		t.Fatal("a link to nobody")
+	}
+	for _, want := range []bool{true, false} {
+		select {
+		case got := <-told:
+			if got != want {
+				t.Fatalf("told %v, want %v", got, want)
+			}
+		case <-time.After(patience):
+			t.Fatalf("not told %v within %v", want, patience)
+		}
+		w.book.leave(2, false)
+	}
+}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sigmaos/api"
 	"sigmaos/net/pki"
 )
@@ -52,7 +54,11 @@ func Dial(ctx context.Context, id *pki.Identity, addr, node, alpn string) (net.C
 		return nil, ErrRemoved
 	}
 	if err != nil {
-		return nil, dialError(ctx, dialTime, subject, addr, alpn, err)
+		said := dialError(ctx, dialTime, subject, addr, alpn, err)
+		if errors.Is(err, unix.ECONNREFUSED) {
+			return nil, refusal{said}
+		}
+		return nil, said
 	}
 	peer, err := pki.PeerOf(c.ConnectionState())
 	if err != nil {
@@ -61,6 +67,17 @@ func Dial(ctx context.Context, id *pki.Identity, addr, node, alpn string) (net.C
 	}
 	return &Conn{Conn: c, peer: peer}, nil
 }
+
+// ErrRefused is in the errors of Dial that say that nothing listens at the address:
+// its machine answers, and no sigmad is there.
+var ErrRefused = errors.New("nothing listens there")
+
+// refusal is such an error.
+type refusal struct{ said error }
+
+func (r refusal) Error() string        { return r.said.Error() }
+func (r refusal) Unwrap() error        { return r.said }
+func (r refusal) Is(target error) bool { return target == ErrRefused }
 
 // ErrRemoved says that the cluster has removed this node.
 var ErrRemoved = api.E(api.Denied, "connect", "", "the cluster has removed this node")

@@ -117,7 +117,8 @@ func (t *Talk) Watch(node uint16) {
 	}
 }
 
-// Left tells that a node has said goodbye: its session ends at once.
+// Left tells that a node has said goodbye, or that no sigmad is there: its session
+// ends at once.
 func (t *Talk) Left(node uint16) {
 	if p := t.peer(node); p != nil {
 		p.mu.Lock()
