@@ -15,6 +15,7 @@ import (
 	"sigmaos/runtime/oom"
 	"sigmaos/runtime/slot"
 	"sigmaos/runtime/spread"
+	"sigmaos/runtime/yield"
 )
 
 // maxQueued bounds the best-effort procs of a realm that wait on this node.
@@ -107,6 +108,10 @@ func startNode(ctx context.Context, s *System) (_ func(context.Context) error, e
 		return nil, err
 	}
 	undo.add(func() error { even.Close(); return nil })
+	if tree.Apart() {
+		giving := yield.Start(tree, log)
+		undo.add(func() error { giving.Close(); return nil })
+	}
 
 	s.Info.PID, s.Info.Number = os.Getpid(), s.nodeNum
 	s.Info.Layers, s.Info.Cgroup = layers.Names(), layout.Version.String()

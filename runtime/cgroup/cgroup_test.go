@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,12 +18,9 @@ import (
 func TestTreeOnThisMachine(t *testing.T) {
 	l, root := machine(t)
 	tree := open(t, l, root, "n1")
-	if got := value(t, tree, "be", "cpu", "cpu.idle", "cpu.idle"); got != "1" {
-		t.Errorf("cpu.idle of be = %s, want 1", got)
-	}
-	for _, p := range []string{"lc", "be/n1"} {
-		if got := value(t, tree, p, "cpu", "cpu.idle", "cpu.idle"); got != "0" {
-			t.Errorf("cpu.idle of %s = %s, want 0", p, got)
+	for p, want := range map[string]bool{"": false, "lc": false, "be": true, "be/n1": false} {
+		if got := value(t, tree, p, "cpu", "cpu.idle", "cpu.idle"); (got == "1") != want {
+			t.Errorf("cpu.idle of %q = %s, want %v", p, got, want)
 		}
 	}
 	g := group(t, tree, BE, "r1", "1")
@@ -33,7 +31,11 @@ func TestTreeOnThisMachine(t *testing.T) {
 	in, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", cmd.Process.Pid))
 	groups := parseGroups(string(in))
 	for c := range l.Dirs {
-		if want := "/" + root + "/be/n1/r1/1"; !strings.HasSuffix(groups[c], want) {
+		want := "/" + root + "/be/n1/r1/1"
+		if l.Dirs[c] == l.Dirs["cpu"] {
+			want = "/" + root + ".be/be/n1/r1/1"
+		}
+		if !strings.HasSuffix(groups[c], want) {
 			t.Errorf("the process is in %s of controller %q, want …%s", groups[c], c, want)
 		}
 	}
@@ -358,5 +360,52 @@ func TestCgroupKill(t *testing.T) {
 		if st, err := p.Wait(); err != nil || st.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 			t.Errorf("ended with %v %v", st, err)
 		}
+	}
+}
+
+// Beside the root, best-effort groups yield to the whole machine or compete with it.
+func TestBestEffortYieldsOrCompetes(t *testing.T) {
+	l, root := machine(t)
+	tree := open(t, l, root, "n1")
+	dir := tree.outer()
+	if !tree.Apart() {
+		if err := tree.Yield(true); err != nil {
+			t.Errorf("below the root: %v", err)
+		}
+		return
+	}
+	spent, err := tree.Spent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, yields := range []bool{false, true, true, false} {
+		if err := tree.Yield(yields); err != nil {
+			t.Fatal(err)
+		}
+		idle, err1 := read(dir, "cpu.idle")
+		weight, err2 := read(dir, "cpu.shares")
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+		if (idle == "1") != yields || !yields && weight != fmt.Sprint(1024*runtime.NumCPU()) {
+			t.Errorf("yields %v: cpu.idle of %s = %s, its weight %s", yields, dir, idle, weight)
+		}
+	}
+	g := group(t, tree, BE, "r1", "1")
+	cmd, _ := child(t, "spin")
+	if err := g.Add(cmd.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		if now, err := tree.Spent(); err != nil {
+			t.Fatal(err)
+		} else if now-spent > 20*time.Millisecond {
+			break
+		} else if time.Now().After(end) {
+			t.Fatalf("a process that spins has used %v", now-spent)
+		}
+	}
+	if err := errors.Join(g.Kill(), g.Close()); err != nil {
+		t.Error(err)
 	}
 }

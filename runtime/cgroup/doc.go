@@ -19,6 +19,14 @@
 // whole; realms in it weigh the same, as do the slots of a realm. sys weighs one
 // CPU beside lc, both as much more than be as the kernel lets them.
 //
+// To the kernel <root> is one competitor of the host's processes on each CPU: what
+// best-effort procs use in it is held against latency-critical ones, which then wait
+// for whatever else the host runs. Where the cpu controller has a hierarchy of its own
+// (v1), the branch is therefore beside the root there, as <root>.be/be/<node>/…; the
+// root weighs 16 times what the machine has, and whether <root>.be is idle class too is
+// for [Tree.Yield] to say. v2 has one hierarchy for all controllers, and a limit on
+// <root> is to hold for everything in it: there the branch is below.
+//
 // A node's sys group is locked (flock on its directory) while the node lives.
 // The kernel lets go of the lock when the node dies in whatever way, which
 // tells a dead node's groups from a living one's.

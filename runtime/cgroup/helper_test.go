@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -98,10 +97,12 @@ func machine(t *testing.T) (Layout, string) {
 	root := fmt.Sprintf("sigma-cg%d", os.Getpid())
 	t.Cleanup(func() {
 		for _, d := range l.bases() {
-			if dir := filepath.Join(d, root); exists(dir) {
-				t.Errorf("%s is left", dir)
-				killTree(dir, nil)
-				l.rmTree(dir)
+			for _, dir := range []string{l.group(d, root, ""), l.group(d, root, "") + beside} {
+				if exists(dir) {
+					t.Errorf("%s is left", dir)
+					killTree(dir, nil)
+					l.rmTree(dir)
+				}
 			}
 		}
 	})

@@ -100,9 +100,31 @@ var (
 	nameRule = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
 	rootRule = regexp.MustCompile(`^sigma(-[a-z0-9-]{1,34})?$`)
 	// within finds a root in the path of a group.
-	within   = regexp.MustCompile(`/sigma(-[a-z0-9-]{1,34})?/(sys|lc|be)(/|$)`)
+	within   = regexp.MustCompile(`/sigma(-[a-z0-9-]{1,34})?(\.be)?/(sys|lc|be)(/|$)`)
 	branches = [...]string{"sys", "lc", "be"}
 )
+
+// beside is what the name of the group that has the best-effort branch, where that is
+// not in the root, has more than the root's. No root has such a name.
+const beside = ".be"
+
+// steps are the names of the groups on the way to path, which begins with a branch, in
+// the hierarchy of base.
+func (l Layout) steps(base, root, path string) []string {
+	names := strings.Split(path, "/")
+	switch {
+	case path == "":
+		return []string{root}
+	case names[0] == "be" && l.Dirs["cpu"] == base: // v1's, which has no other limits
+		root += beside
+	}
+	return append([]string{root}, names...)
+}
+
+// group is the directory of a path in the hierarchy of base.
+func (l Layout) group(base, root, path string) string {
+	return filepath.Join(append([]string{base}, l.steps(base, root, path)...)...)
+}
 
 func checkName(what, name string) error {
 	if !nameRule.MatchString(name) {

@@ -27,6 +27,9 @@ func Roots(l Layout) ([]string, error) {
 			return nil, err
 		}
 		for _, n := range names {
+			if r, ok := strings.CutSuffix(n, beside); ok && rootRule.MatchString(r) {
+				out = append(out, r)
+			}
 			if !rootRule.MatchString(n) {
 				continue
 			}
@@ -48,7 +51,7 @@ func Nodes(l Layout, root string) ([]string, error) {
 	var out []string
 	for _, base := range l.bases() {
 		for _, b := range branches {
-			names, err := subdirs(filepath.Join(base, root, b))
+			names, err := subdirs(l.group(base, root, b))
 			if err != nil && !vanished(err) {
 				return nil, err
 			}
@@ -96,7 +99,7 @@ func Clean(l Layout, root, node string) error {
 	var errs []error
 	for _, b := range branches {
 		for _, base := range l.bases() {
-			dir := filepath.Join(base, root, b, node)
+			dir := l.group(base, root, b+"/"+node)
 			for _, pid := range below(dir) {
 				if slices.Contains(spare, pid) {
 					errs = append(errs, write(l.ownDir(base), "cgroup.procs", strconv.Itoa(pid)))
@@ -208,7 +211,7 @@ func (l Layout) disable(root string) {
 func (l Layout) removeNode(root, branch, node string) error {
 	var errs []error
 	for _, base := range l.bases() {
-		errs = append(errs, l.rmTree(filepath.Join(base, root, branch, node)))
+		errs = append(errs, l.rmTree(l.group(base, root, branch+"/"+node)))
 	}
 	return errors.Join(errs...)
 }
@@ -218,9 +221,10 @@ func (l Layout) removeNode(root, branch, node string) error {
 func (l Layout) removeShared(root string) error {
 	for _, base := range l.bases() {
 		for _, b := range branches {
-			l.rmdir(filepath.Join(base, root, b))
+			l.rmdir(l.group(base, root, b))
 		}
-		l.rmdir(filepath.Join(base, root))
+		l.rmdir(filepath.Join(base, root+beside))
+		l.rmdir(l.group(base, root, ""))
 	}
 	return l.balance(root)
 }

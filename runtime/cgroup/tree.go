@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -96,15 +95,7 @@ func Open(cfg Config) (_ *Tree, err error) {
 			return nil, err
 		}
 	}
-	if err := t.setIdle(); err != nil {
-		return nil, err
-	}
-	// The procs together weigh against the host's processes as much as the machine
-	// has CPUs, not as one process.
-	if err := t.setWeight("", 1000*runtime.NumCPU()); err != nil {
-		return nil, err
-	}
-	if err := t.raiseSys(); err != nil {
+	if err := errors.Join(t.setIdle(), t.setRoot(), t.Yield(false), t.raiseSys()); err != nil {
 		return nil, err
 	}
 	// A new group weighs as much as 1000 mCPU, which nobody has reserved yet.
@@ -125,7 +116,7 @@ func (t *Tree) top(branch string) string { return branch + "/" + t.node }
 func (t *Tree) dirs(path string) []string {
 	out := t.l.bases()
 	for i, d := range out {
-		out[i] = filepath.Join(d, t.root, path)
+		out[i] = t.l.group(d, t.root, path)
 	}
 	return out
 }
@@ -134,7 +125,7 @@ func (t *Tree) dirs(path string) []string {
 // they are those of v2.
 func (t *Tree) dir(controller, path string) (string, bool) {
 	d, v2 := t.l.at(controller)
-	return filepath.Join(d, t.root, path), v2
+	return t.l.group(d, t.root, path), v2
 }
 
 // claim makes the node's sys group and locks it for as long as the node lives.
@@ -194,12 +185,12 @@ func (t *Tree) make(path string) error {
 }
 
 func (t *Tree) mkdirs(base, path string) error {
-	dir := filepath.Join(base, t.root)
-	for _, next := range append(strings.Split(path, "/"), "") {
+	dir := base
+	for _, next := range t.l.steps(base, t.root, path) {
+		dir = filepath.Join(dir, next)
 		if err := t.l.mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("cgroup: making %s: %w", dir, err)
 		}
-		dir = filepath.Join(dir, next)
 	}
 	return nil
 }
@@ -212,7 +203,7 @@ func (t *Tree) enable(path string) error {
 	}
 	base := t.l.Dirs[""]
 	dir := base
-	for _, next := range append([]string{t.root}, strings.Split(path, "/")...) {
+	for _, next := range t.l.steps(base, t.root, path) {
 		if err := write(dir, "cgroup.subtree_control", "+"+strings.Join(list, " +")); err != nil {
 			return err
 		}
@@ -327,6 +318,18 @@ func (t *Tree) ProcsCPU() time.Duration {
 		}
 	}
 	return sum
+}
+
+// Spent is the CPU time of everything in the root and the best-effort branch, other
+// nodes of the machine included.
+func (t *Tree) Spent() (time.Duration, error) {
+	sum, err := t.cpuTime("")
+	if acct, _ := t.l.at("cpuacct"); err == nil && t.Apart() && acct == t.l.Dirs["cpu"] { // else it is in the root
+		var be time.Duration
+		be, err = t.cpuTime("be")
+		sum += be
+	}
+	return sum, err
 }
 
 func (t *Tree) cpuTime(path string) (time.Duration, error) {

@@ -47,6 +47,7 @@ func view(groups, mountinfo string) (v View, err error) {
 		return v, errors.New("it is in no group of a node")
 	}
 	parts := strings.Split(all[controller][at[0]+1:], "/") // root, branch, node, realm, slot
+	parts[0] = strings.TrimSuffix(parts[0], beside)        // cpu and cpuacct are mounted together
 	v.root = filepath.Join(m.dir(outside(all[controller])), parts[0])
 	if len(parts) > 2 {
 		v.Node = parts[2]
@@ -64,6 +65,8 @@ func (v View) CPU(pattern string) (sum time.Duration, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("cgroup: %w", err)
 	}
+	more, _ := filepath.Glob(filepath.Join(v.root+beside, pattern))
+	dirs = append(dirs, more...)
 	for _, d := range dirs {
 		used, err := used(d, v.v2)
 		if errors.Is(err, syscall.ENOTDIR) { // a control file

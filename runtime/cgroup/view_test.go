@@ -60,6 +60,7 @@ func TestViewOnEachVersion(t *testing.T) {
 		want                 View
 	}{
 		{"v1", "3:cpu,cpuacct:/u/sigma-x/be/n/r/7\n0::/\n", v1 + v2, View{root: "/sys/fs/cgroup/cpu/u/sigma-x", Node: "n", Realm: "r"}},
+		{"v1, beside the root", "3:cpu,cpuacct:/u/sigma-x.be/be/n/r/7\n0::/\n", v1 + v2, View{root: "/sys/fs/cgroup/cpu/u/sigma-x", Node: "n", Realm: "r"}},
 		{"v2", "0::/sigma/lc/n/r/7\n", v2, View{root: "/sys/fs/cgroup/unified/sigma", v2: true, Node: "n", Realm: "r"}},
 		{"sigmad", "0::/sigma/sys/n\n", v2, View{root: "/sys/fs/cgroup/unified/sigma", v2: true, Node: "n"}},
 		{"another program", "0::/user.slice\n", v2, View{}},
