@@ -28,7 +28,12 @@ func TestFAULTS_F36_ASlowWatcherIsCutOff(t *testing.T) {
 	for range stuck {
 		ready.Add(1)
 		go func() {
+			told := false
 			ends <- busy.Watch(ctx, 0, func(uint64, []tree.Event) error {
+				if told {
+					return errors.New("it was kept, and told more")
+				}
+				told = true
 				ready.Done()
 				<-stop
 				return nil
