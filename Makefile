@@ -96,7 +96,7 @@ test-probes: build
 	$(GO) test -count 1 -timeout 30m -run 'TestPROBES' ./test
 
 # The whole fault schedule: SEED decides what happens when, every kind of fault is in
-# each round of three to four minutes. ROUNDS=9 is half an hour.
+# each round of three to four minutes. ROUNDS=10 is half an hour.
 SEED ?= 1
 ROUNDS ?= 1
 test-faults: build

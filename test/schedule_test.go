@@ -24,7 +24,7 @@ import (
 // clients saw of the names is linearizable.
 //
 //	make test-faults SEED=7     a round, which -seed replays: it has every kind of fault
-//	make test-faults ROUNDS=9   half an hour
+//	make test-faults ROUNDS=10  half an hour
 var (
 	seed        = flag.Uint64("seed", 1, "of the fault schedule")
 	faultRounds = flag.Int("fault-rounds", scaled(1, 4), "of the fault schedule")
