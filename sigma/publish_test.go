@@ -1,7 +1,7 @@
 package sigma
 
 import (
-	"context"
+	"io/fs"
 	"sync"
 	"testing"
 	"time"
@@ -78,15 +78,25 @@ func (l *leased) leads(t *testing.T, when, path string, want Endpoint) {
 // lost; one that was is forgotten, however its path is written.
 func TestAFailedRemoveLeavesTheUpkeep(t *testing.T) {
 	l := newLeased(t)
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
+	locked := func(take func(path string) error) func(string) error { // nothing can be removed there
+		return func(path string) error {
+			chmod := func(perm fs.FileMode) {
+				if err := l.n.Chmod(t.Context(), "/d", perm); err != nil {
+					t.Error(err)
+				}
+			}
+			chmod(0o555)
+			defer chmod(0o777)
+			return take(path)
+		}
+	}
 	for _, tt := range []struct {
 		name string
 		take func(path string) error
 		gone bool
 	}{
-		{"Remove fails", func(path string) error { return l.n.Remove(ended, path) }, false},
-		{"RemoveAll fails", func(path string) error { return l.n.RemoveAll(ended, path) }, false},
+		{"Remove fails", locked(func(path string) error { return l.n.Remove(t.Context(), path) }), false},
+		{"RemoveAll fails", locked(func(path string) error { return l.n.RemoveAll(t.Context(), path) }), false},
 		{"Rename fails", func(path string) error { return l.n.Rename(t.Context(), path, "/none/x") }, false},
 		{"Remove", func(path string) error { return l.n.Remove(t.Context(), path) }, true},
 		{"Remove by another spelling", func(path string) error { return l.n.Remove(t.Context(), "/d/.."+path+"/") }, true},

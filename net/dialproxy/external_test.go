@@ -140,7 +140,7 @@ func TestOfSeveralAtAPathTheFirstThatIsThereIsDialled(t *testing.T) {
 		list []api.Target
 		ok   bool
 	}{
-		{[]api.Target{{Endpoint: gone}, {External: "no such place"}, {Endpoint: ep}}, true},
+		{[]api.Target{{Endpoint: gone}, {External: "127.0.0.1:1"}, {Endpoint: ep}}, true},
 		{[]api.Target{{Endpoint: ep}, {Endpoint: gone}}, true},
 		{[]api.Target{{Endpoint: gone}, {Endpoint: gone}}, false},
 		{nil, false},
