@@ -3,6 +3,7 @@ package named
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -33,7 +34,7 @@ func (c core) Enabled(l zapcore.Level) bool {
 }
 
 func (c core) With(f []zapcore.Field) zapcore.Core {
-	c.fields = append(append([]zapcore.Field(nil), c.fields...), f...)
+	c.fields = slices.Concat(c.fields, f)
 	return c
 }
 
@@ -51,7 +52,7 @@ func (c core) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedE
 
 func (c core) Write(e zapcore.Entry, f []zapcore.Field) error {
 	enc := zapcore.NewMapObjectEncoder()
-	for _, x := range append(c.fields, f...) {
+	for _, x := range slices.Concat(c.fields, f) {
 		x.AddTo(enc)
 	}
 	args := make([]any, 0, 2*len(enc.Fields))

@@ -155,3 +155,40 @@ func TestOfSeveralAtAPathTheFirstThatIsThereIsDialled(t *testing.T) {
 		}
 	}
 }
+
+// What the gateway brings goes to a listener that is there, too.
+func TestWhatIsBroughtGoesToOneOfThisNodeThatIsThere(t *testing.T) {
+	p := lone(t, External{})
+	ep, err := p.NewEndpoint(caller("r1", "server"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, _ := api.NewEndpoint(p.cfg.Node, p.cfg.Boot)
+	before, _ := api.NewEndpoint(p.cfg.Node, p.cfg.Boot+1)
+	away, _ := api.NewEndpoint(p.cfg.Node+1, 1)
+	var list []api.Target
+	p.cfg.Resolve = func(context.Context, api.Caller, string) ([]api.Target, error) { return list, nil }
+	for _, tt := range []struct {
+		list []api.Endpoint
+		kind api.Kind // none: brought
+	}{
+		{[]api.Endpoint{gone, before, away, ep}, ""},
+		{[]api.Endpoint{gone, away}, api.Unsupported},
+		{[]api.Endpoint{gone, before}, api.KindOf(errRefused)},
+		{nil, api.KindOf(errRefused)},
+	} {
+		list = nil
+		for _, e := range tt.list {
+			list = append(list, api.Target{Endpoint: e})
+		}
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unix.Close(fds[1])
+		err = p.Bring(t.Context(), caller("r1", "gateway"), api.Target{Path: "/svc/~any"}, fds[0])
+		if api.KindOf(err) != tt.kind {
+			t.Errorf("to one of %v: %v", tt.list, err)
+		}
+	}
+}

@@ -97,40 +97,33 @@ func (p *Proxy) Bring(ctx context.Context, c api.Caller, t api.Target, fd int) (
 			unix.Close(fd)
 		}
 	}()
+	list := []api.Target{t}
 	if t.Path != "" && p.cfg.Resolve != nil {
-		list, err := p.cfg.Resolve(ctx, c, t.Path)
-		if err != nil {
+		if list, err = p.cfg.Resolve(ctx, c, t.Path); err != nil {
 			return err
 		}
-		t = p.here(list)
 	}
-	node, boot, id, ok := t.Endpoint.Parse()
-	switch {
-	case !ok || node == p.cfg.Node && boot != p.cfg.Boot:
-		return errRefused
-	case node != p.cfg.Node:
+	err = errRefused
+	away := false
+	for _, t := range list {
+		node, boot, id, ok := t.Endpoint.Parse()
+		if !ok || node != p.cfg.Node {
+			away = away || ok
+			continue
+		}
+		e := p.lookup(c.Realm, id)
+		if e == nil || boot != p.cfg.Boot {
+			continue // it has gone; there may be another
+		}
+		if prio := p.cfg.Priority[e.owner.Class&1]; prio != 0 {
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY, prio)
+		}
+		if err = e.offer(control.Passed{FD: fd, Peer: peerOf(c, t.Endpoint)}); err == nil {
+			return nil
+		}
+	}
+	if away {
 		return api.E(api.Unsupported, "bring", "", "the listener is on another node")
 	}
-	e := p.lookup(c.Realm, id)
-	if e == nil {
-		return errRefused
-	}
-	if prio := p.cfg.Priority[e.owner.Class&1]; prio != 0 {
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY, prio)
-	}
-	return e.offer(control.Passed{FD: fd, Peer: peerOf(c, t.Endpoint)})
-}
-
-// here is the first of them whose listener is on this node, else the first.
-func (p *Proxy) here(list []api.Target) (t api.Target) {
-	for i, o := range list {
-		node, _, _, ok := o.Endpoint.Parse()
-		if ok && node == p.cfg.Node {
-			return o
-		}
-		if i == 0 {
-			t = o
-		}
-	}
-	return t
+	return err
 }

@@ -357,19 +357,46 @@ func TestFAULTS_F2_AMachineWithoutItsSigmadIsToldSoon(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	asked := make(chan struct{}, 1000)
+	var took sync.WaitGroup
+	took.Go(func() {
+		var open []net.Conn
+		for {
+			c, err := silent.Accept()
+			if err != nil {
+				break
+			}
+			open = append(open, c)
+			asked <- struct{}{}
+		}
+		for _, c := range open {
+			c.Close()
+		}
+	})
+	n4 := w.start(4, "127.0.0.1:0", func(c *Config) {
+		c.DialTime = 20 * time.Millisecond
+		c.Refuses = func(node uint16, refuses bool) { t.Errorf("told %v of node %d", refuses, node) }
+	})
 	w.book.put(3, "n3", silent.Addr().String())
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	if _, err := n1.Link(ctx, 3); err == nil {
-		t.Error("a link to one that is silent")
+	ctx, cancel := context.WithCancel(t.Context())
+	var calls sync.WaitGroup
+	calls.Go(func() {
+		if _, err := n4.Link(ctx, 3); err == nil {
+			t.Error("a link to one that is silent")
+		}
+	})
+	for range 2 * enoughRefusals {
+		select {
+		case <-asked:
+		case <-time.After(patience):
+			t.Fatalf("not asked again within %v", patience)
+		}
 	}
-	silent.Close()
+	cancel()
+	calls.Wait()
 	w.book.leave(3, false)
-	select {
-	case r := <-told:
-		t.Errorf("told %v once more", r)
-	default:
-	}
+	silent.Close()
+	took.Wait()
 }
 
 // A link that is given up, because its node is no member any more, takes back what
