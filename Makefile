@@ -64,8 +64,10 @@ vet:
 
 # Three of four parts at a time, the longest first: they wait more than they work, for
 # time-outs above all. Whatever fails, the rest is run, too. (docs/TESTS.md)
-test: build vet
+test: vet
 	@$(MAKE) --no-print-directory -k -j 3 --output-sync=target test-faulty test-stories test-faulty-1-2 test-packages
+
+test-faulty test-faulty-1-2 test-stories test-packages: build
 
 test-faulty:
 	$(GO) test -timeout 30m -run '^TestFAULTS_' -skip '^TestFAULTS_F[12]' ./test
@@ -77,7 +79,8 @@ test-stories:
 	$(GO) test -timeout 30m -skip '^TestFAULTS_' ./test
 
 test-packages:
-	$(GO) test -p 1 -timeout 15m $$($(GO) list ./... | grep -v '^sigmaos/test$$')
+	@list=$$($(GO) list ./...) || exit 1; list=$$(echo "$$list" | grep -v '^sigmaos/test$$'); \
+	echo $(GO) test -p 1 -timeout 15m '$$(go list ./... | grep -v ^sigmaos/test$$)'; $(GO) test -p 1 -timeout 15m $$list
 
 test-long: build vet
 	SIGMA_LONG=1 $(GO) test -p 1 -count 1 -timeout 4h ./...

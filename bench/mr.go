@@ -29,9 +29,10 @@ const (
 // files in scratch space and in objects, against the same functions in one process
 // with a thread for each CPU. The combiner leaves little for intermediate files to
 // hold, so each kind of these is used without it, too: then each word of the text is a
-// pair in them. A round is one run of each; their outputs must be the same bytes. A job's time is from before the call that submits it to the moment at
-// which its state is final; its CPU time is that of its procs and, beside that, of
-// sigmad and the S3 server on all nodes.
+// pair in them. A round is one run of each; their outputs must be the same bytes. A
+// job's time is from before the call that submits it to the moment at which its state
+// is final; its CPU time is that of its procs and, beside that, of sigmad and the S3
+// server on all nodes.
 func MR(ctx context.Context, _ Cluster, o Options) (r Result, err error) {
 	b := mrBench{o: o, program: filepath.Join(o.Programs, "mr"), jobs: mrSides()}
 	if b.corpus, err = corpusDir(o); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"path"
 	"sync"
 	"text/tabwriter"
 	"time"
@@ -61,15 +62,18 @@ func (a *app) forward() *cobra.Command {
 			return api.E(api.Unavailable, "ep forward", args[1], "%v; want HOST:PORT of this machine, with a port that nobody uses (0 takes one)", errors.Unwrap(err))
 		}
 		fmt.Fprintf(a.err, "%s goes to %s; interrupt to stop\n", lis.Addr(), args[0])
-		if target.Path != "" {
-			if _, err := cl.Names().Lstat(ctx, target.Path); api.KindOf(err) == api.NotFound {
-				fmt.Fprintf(a.err, "sigmactl: nothing is published at %s so far\n", target.Path)
-			}
-		}
 		stop := context.AfterFunc(ctx, func() { lis.Close() })
 		defer stop()
 		var wg sync.WaitGroup
 		defer wg.Wait()
+		// One of several is not looked for: that would ask servers of files.
+		if last := path.Base(target.Path); target.Path != "" && last != "~any" && last != "~local" {
+			wg.Go(func() {
+				if _, err := cl.Names().Lstat(ctx, target.Path); api.KindOf(err) == api.NotFound {
+					fmt.Fprintf(a.err, "sigmactl: nothing is published at %s so far\n", target.Path)
+				}
+			})
+		}
 		for {
 			in, err := lis.Accept()
 			if ctx.Err() != nil {

@@ -31,7 +31,7 @@ within the grace.`}
 	fl.StringVar(&memory, "memory", "384MiB", "memory of a worker")
 	fl.IntVar(&s.Tries, "tries", 4, "failures of a worker that end its image")
 	fl.DurationVar(&s.Limit, "task-limit", time.Minute, "time for one attempt")
-	fl.IntVar(&s.Parallel, "parallel", 0, "workers at a time (default: two for each node, at least 4)")
+	fl.IntVar(&s.Parallel, "parallel", 0, "workers at a time (default: two for each core of the cluster, at least 4)")
 	fl.IntVar(&s.Queue, "queue", 64, "images that may wait")
 	fl.StringVar(&s.Program, "program", "", "the program: a local file or a path of the realm (default: the one that σOS brings)")
 	c.PreRunE = func(*cobra.Command, []string) error { return parseMemory(memory, &s.Memory) }

@@ -42,7 +42,7 @@ func (f *jobFlags) add(fl *pflag.FlagSet, s *job.Spec, begin, memory, out, overw
 	fl.StringVar(&f.memory, "memory", memory, "memory of a "+procs)
 	fl.IntVar(&s.Tries, "tries", 4, failures)
 	fl.DurationVar(&s.TaskLimit, "task-limit", limit, "time for one attempt")
-	fl.IntVar(&s.Parallel, "parallel", 0, "procs at a time (default: two for each node, at least 4)")
+	fl.IntVar(&s.Parallel, "parallel", 0, "procs at a time (default: two for each core of the cluster, at least 4)")
 	fl.StringVar(&s.Name, "name", "", "name of the job (default: "+begin+"-…)")
 	fl.BoolVarP(&f.detach, "detach", "d", false, "do not wait: print the name and leave")
 }

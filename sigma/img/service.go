@@ -23,7 +23,7 @@ type Service struct {
 	Memory   int64         `json:"memory"`    // of a worker; 384 MiB
 	Tries    int           `json:"tries"`     // failures of a worker that end an image; 4
 	Limit    time.Duration `json:"taskLimit"` // for one attempt; 1 min
-	Parallel int           `json:"parallel"`  // workers at a time; 0: by the number of nodes
+	Parallel int           `json:"parallel"`  // workers at a time; 0: by the cores of the cluster
 	Queue    int           `json:"queue"`     // images that wait, before more get Busy; 64
 }
 

@@ -18,7 +18,7 @@ type Spec struct {
 	Overwrite bool          `json:"overwrite,omitempty"`
 	Tries     int           `json:"tries"`     // failures that end a task; 4
 	TaskLimit time.Duration `json:"taskLimit"` // for one attempt
-	Parallel  int           `json:"parallel"`  // attempts at a time; 0: by the number of nodes
+	Parallel  int           `json:"parallel"`  // attempts at a time; 0: by the cores of the cluster
 	ID        string        `json:"id"`        // of this run of the job
 	Created   time.Time     `json:"created"`
 }

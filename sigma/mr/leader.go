@@ -93,7 +93,20 @@ func (l *leader) planMaps(ctx context.Context) (err error) {
 		}
 		return out, err
 	})
+	if err == nil && l.st.Files == 0 { // who made the plan ended before it said of what
+		if files, err := find(ctx, l.s, l.spec.In); err == nil {
+			l.measure(files)
+		}
+	}
 	return err
+}
+
+// measure notes how much the input is.
+func (l *leader) measure(files []found) {
+	l.st.Files, l.st.Bytes = len(files), 0
+	for _, f := range files {
+		l.st.Bytes += f.size
+	}
 }
 
 // splits checks what the job was asked to do, and cuts its input.
@@ -112,14 +125,10 @@ func (l *leader) splits(ctx context.Context) ([]split, error) {
 	if err != nil {
 		return nil, err
 	}
-	total := int64(0)
-	for _, f := range files {
-		total += f.size
-	}
-	l.st.Files, l.st.Bytes = len(files), total
-	want := closing(total, l.cores)
+	l.measure(files)
+	want := closing(l.st.Bytes, l.cores)
 	if size := l.spec.SplitBytes; size != 0 {
-		want = evenly(size, total)
+		want = evenly(size, l.st.Bytes)
 	}
 	splits, err := cut(ctx, l.s, files, want)
 	return splits, job.Reachable(ctx, l.n, err, l.spec.In...)
