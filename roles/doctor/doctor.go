@@ -162,27 +162,32 @@ func leftovers(clean bool, only string) []api.Check {
 		return out
 	}
 	for _, root := range roots(l, only) {
-		nodes, _ := cgroup.Nodes(l, root)
-		for _, n := range nodes {
-			if alive, err := cgroup.Alive(l, root, n); alive || err != nil {
-				if err != nil {
-					out = append(out, fail("leftovers", "see whether a sigmad is stuck there", "%v", err))
-				}
-				continue
-			}
-			if !clean {
-				out = append(out, warn("leftovers", "sigmactl doctor --clean, or start that instance again", "cgroups of %s below %s, which does not run", n, root))
-			} else if err := cgroup.Clean(l, root, n); err != nil {
-				out = append(out, fail("leftovers", "see which processes are in it", "%v", err))
-			} else {
-				out = append(out, ok("leftovers", "removed the cgroups of %s below %s", n, root))
-			}
+		list, err := cgroup.Remains(l, root)
+		if err != nil {
+			out = append(out, fail("leftovers", "see whether a sigmad is stuck there", "%v", err))
+		}
+		for _, r := range list {
+			out = append(out, remain(r, clean))
 		}
 	}
 	if len(out) == 0 {
 		out = append(out, ok("leftovers", "none"))
 	}
 	return out
+}
+
+func remain(r cgroup.Remain, clean bool) api.Check {
+	what, whose := "cgroups of "+r.Node+" below "+r.Root, "which does not run"
+	if r.Node == "" {
+		what, whose = "empty cgroups of "+r.Root, "in which no node is"
+	}
+	if !clean {
+		return warn("leftovers", "sigmactl doctor --clean, or start that instance again", "%s, %s", what, whose)
+	}
+	if err := r.Clean(); err != nil {
+		return fail("leftovers", "see which processes are in it", "%v", err)
+	}
+	return ok("leftovers", "removed the %s", what)
 }
 
 // roots are those to look at: one, or all that are there, for an instance may

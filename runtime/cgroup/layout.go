@@ -126,6 +126,16 @@ func (l Layout) group(base, root, path string) string {
 	return filepath.Join(append([]string{base}, l.steps(base, root, path)...)...)
 }
 
+// places are the directories of a path that may be there: where it is built, and where
+// versions built it that had the best-effort branch in the root everywhere.
+func (l Layout) places(base, root, path string) []string {
+	out := []string{l.group(base, root, path)}
+	if before := filepath.Join(base, root, path); before != out[0] {
+		out = append(out, before)
+	}
+	return out
+}
+
 func checkName(what, name string) error {
 	if !nameRule.MatchString(name) {
 		return fmt.Errorf("cgroup: %s %q cannot name a group; use 1 to 40 of a-z, 0-9 and -", what, name)

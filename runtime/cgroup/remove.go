@@ -51,11 +51,13 @@ func Nodes(l Layout, root string) ([]string, error) {
 	var out []string
 	for _, base := range l.bases() {
 		for _, b := range branches {
-			names, err := subdirs(l.group(base, root, b))
-			if err != nil && !vanished(err) {
-				return nil, err
+			for _, dir := range l.places(base, root, b) {
+				names, err := subdirs(dir)
+				if err != nil && !vanished(err) {
+					return nil, err
+				}
+				out = append(out, names...)
 			}
-			out = append(out, names...)
 		}
 	}
 	slices.Sort(out)
@@ -99,18 +101,73 @@ func Clean(l Layout, root, node string) error {
 	var errs []error
 	for _, b := range branches {
 		for _, base := range l.bases() {
-			dir := l.group(base, root, b+"/"+node)
-			for _, pid := range below(dir) {
-				if slices.Contains(spare, pid) {
-					errs = append(errs, write(l.ownDir(base), "cgroup.procs", strconv.Itoa(pid)))
+			for _, dir := range l.places(base, root, b+"/"+node) {
+				for _, pid := range below(dir) {
+					if slices.Contains(spare, pid) {
+						errs = append(errs, write(l.ownDir(base), "cgroup.procs", strconv.Itoa(pid)))
+					}
 				}
+				errs = append(errs, killTree(dir, spare))
 			}
-			errs = append(errs, killTree(dir, spare))
 		}
 		errs = append(errs, l.removeNode(root, b, node))
 	}
 	errs = append(errs, l.removeShared(root))
 	return errors.Join(errs...)
+}
+
+// A Remain is what nobody uses of a root: the groups of a node that is dead or, where
+// no node has any, the shared ones, of which Node is "".
+type Remain struct {
+	Root, Node string
+	l          Layout
+}
+
+// Remains lists what is left in a root.
+func Remains(l Layout, root string) ([]Remain, error) {
+	root, err := rootName(root)
+	if err != nil {
+		return nil, err
+	}
+	nodes, err := Nodes(l, root)
+	if err != nil {
+		return nil, err
+	}
+	var out []Remain
+	if len(nodes) == 0 && l.there(root) {
+		out = append(out, Remain{root, "", l})
+	}
+	var errs []error
+	for _, n := range nodes {
+		if alive, err := Alive(l, root, n); err != nil {
+			errs = append(errs, err)
+		} else if !alive {
+			out = append(out, Remain{root, n, l})
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// Clean kills what runs there and removes it.
+func (r Remain) Clean() error {
+	if r.Node != "" {
+		return Clean(r.l, r.Root, r.Node)
+	}
+	if err := r.l.removeShared(r.Root); err != nil {
+		return err
+	}
+	// A node may have come meanwhile.
+	if nodes, err := Nodes(r.l, r.Root); err != nil || len(nodes) > 0 || !r.l.there(r.Root) {
+		return err
+	}
+	return fmt.Errorf("cgroup: the root %s has no nodes and cannot be removed; something else is in it", r.Root)
+}
+
+// there reports whether a root has groups, in any hierarchy.
+func (l Layout) there(root string) bool {
+	return slices.ContainsFunc(l.bases(), func(base string) bool {
+		return exists(filepath.Join(base, root)) || exists(filepath.Join(base, root+beside))
+	})
 }
 
 // Sweep cleans the roots whose names begin with a prefix and of which gone says that
@@ -122,17 +179,10 @@ func Sweep(l Layout, prefix string, gone func(root string) bool) error {
 		if !strings.HasPrefix(root, prefix) || !gone(root) {
 			continue
 		}
-		nodes, err := Nodes(l, root)
+		list, err := Remains(l, root)
 		errs = append(errs, err)
-		for _, n := range nodes {
-			if alive, err := Alive(l, root, n); err != nil {
-				errs = append(errs, err)
-			} else if !alive {
-				errs = append(errs, Clean(l, root, n))
-			}
-		}
-		if len(nodes) == 0 {
-			errs = append(errs, l.removeShared(root))
+		for _, r := range list {
+			errs = append(errs, r.Clean())
 		}
 	}
 	return errors.Join(errs...)
@@ -211,7 +261,9 @@ func (l Layout) disable(root string) {
 func (l Layout) removeNode(root, branch, node string) error {
 	var errs []error
 	for _, base := range l.bases() {
-		errs = append(errs, l.rmTree(l.group(base, root, branch+"/"+node)))
+		for _, dir := range l.places(base, root, branch+"/"+node) {
+			errs = append(errs, l.rmTree(dir))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -221,7 +273,9 @@ func (l Layout) removeNode(root, branch, node string) error {
 func (l Layout) removeShared(root string) error {
 	for _, base := range l.bases() {
 		for _, b := range branches {
-			l.rmdir(l.group(base, root, b))
+			for _, dir := range l.places(base, root, b) {
+				l.rmdir(dir)
+			}
 		}
 		l.rmdir(filepath.Join(base, root+beside))
 		l.rmdir(l.group(base, root, ""))
