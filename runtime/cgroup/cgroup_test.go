@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -360,52 +359,5 @@ func TestCgroupKill(t *testing.T) {
 		if st, err := p.Wait(); err != nil || st.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 			t.Errorf("ended with %v %v", st, err)
 		}
-	}
-}
-
-// Beside the root, best-effort groups yield to the whole machine or compete with it.
-func TestBestEffortYieldsOrCompetes(t *testing.T) {
-	l, root := machine(t)
-	tree := open(t, l, root, "n1")
-	dir := tree.outer()
-	if !tree.Apart() {
-		if err := tree.Yield(true); err != nil {
-			t.Errorf("below the root: %v", err)
-		}
-		return
-	}
-	spent, err := tree.Spent()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, yields := range []bool{false, true, true, false} {
-		if err := tree.Yield(yields); err != nil {
-			t.Fatal(err)
-		}
-		idle, err1 := read(dir, "cpu.idle")
-		weight, err2 := read(dir, "cpu.shares")
-		if err := errors.Join(err1, err2); err != nil {
-			t.Fatal(err)
-		}
-		if (idle == "1") != yields || !yields && weight != fmt.Sprint(1024*runtime.NumCPU()) {
-			t.Errorf("yields %v: cpu.idle of %s = %s, its weight %s", yields, dir, idle, weight)
-		}
-	}
-	g := group(t, tree, BE, "r1", "1")
-	cmd, _ := child(t, "spin")
-	if err := g.Add(cmd.Process.Pid); err != nil {
-		t.Fatal(err)
-	}
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
-		if now, err := tree.Spent(); err != nil {
-			t.Fatal(err)
-		} else if now-spent > 20*time.Millisecond {
-			break
-		} else if time.Now().After(end) {
-			t.Fatalf("a process that spins has used %v", now-spent)
-		}
-	}
-	if err := errors.Join(g.Kill(), g.Close()); err != nil {
-		t.Error(err)
 	}
 }

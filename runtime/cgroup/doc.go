@@ -23,9 +23,16 @@
 // best-effort procs use in it is held against latency-critical ones, which then wait
 // for whatever else the host runs. Where the cpu controller has a hierarchy of its own
 // (v1), the branch is therefore beside the root there, as <root>.be/be/<node>/…; the
-// root weighs 16 times what the machine has, and whether <root>.be is idle class too is
-// for [Tree.Yield] to say. v2 has one hierarchy for all controllers, and a limit on
-// <root> is to hold for everything in it: there the branch is below.
+// root weighs 16 times as much as <root>.be, and whether that is idle class too is for
+// [Tree.Yield] to say. Beside the host's processes it then gives way to, or competes
+// with, those that are in the group in which sigmad was started; which others it meets
+// on equal terms is decided by the groups above. So the whole machine is meant only where
+// sigmad was not started in a group of its own in that hierarchy, by a service manager or
+// in a container. v2 has one hierarchy for all controllers, and a limit on <root> is to
+// hold for everything in it: there the branch is below.
+//
+// Before, the branch was below the root everywhere. What nodes of that time left is found
+// and removed like the rest.
 //
 // A node's sys group is locked (flock on its directory) while the node lives.
 // The kernel lets go of the lock when the node dies in whatever way, which

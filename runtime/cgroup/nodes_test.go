@@ -99,7 +99,7 @@ func TestComingAndGoing(t *testing.T) {
 				if s, err := read(tree.dirs("be")[0], "cpu.idle"); l.Dirs["cpu"] == l.bases()[0] && s != "1" {
 					t.Errorf("cpu.idle of be = %q %v", s, err)
 				}
-				if err := errors.Join(tree.Yield(true), tree.Yield(false)); err != nil {
+				if err := errors.Join(tree.Yield(to(true)), tree.Yield(to(false))); err != nil {
 					t.Error(err)
 				}
 				if err := tree.Close(); err != nil {

@@ -95,7 +95,7 @@ func Open(cfg Config) (_ *Tree, err error) {
 			return nil, err
 		}
 	}
-	if err := errors.Join(t.setIdle(), t.setRoot(), t.Yield(false), t.raiseSys()); err != nil {
+	if err := errors.Join(t.setIdle(), t.setRoot(), t.setYield(), t.raiseSys()); err != nil {
 		return nil, err
 	}
 	// A new group weighs as much as 1000 mCPU, which nobody has reserved yet.
@@ -318,18 +318,6 @@ func (t *Tree) ProcsCPU() time.Duration {
 		}
 	}
 	return sum
-}
-
-// Spent is the CPU time of everything in the root and the best-effort branch, other
-// nodes of the machine included.
-func (t *Tree) Spent() (time.Duration, error) {
-	sum, err := t.cpuTime("")
-	if acct, _ := t.l.at("cpuacct"); err == nil && t.Apart() && acct == t.l.Dirs["cpu"] { // else it is in the root
-		var be time.Duration
-		be, err = t.cpuTime("be")
-		sum += be
-	}
-	return sum, err
 }
 
 func (t *Tree) cpuTime(path string) (time.Duration, error) {

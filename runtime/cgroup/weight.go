@@ -56,34 +56,6 @@ func (t *Tree) raiseSys() error {
 	return write(dir, name, strconv.Itoa(w*branchScale(v2)))
 }
 
-// rootScale is what the root weighs, for each CPU, in host's processes that want all
-// of one, where best-effort procs are beside it: what is reserved is there although
-// the host is busy.
-const rootScale = 16
-
-// Apart reports whether the be branch is beside the root, so that Yield has a meaning.
-func (t *Tree) Apart() bool { return t.outer() != "" }
-
-// outer is the directory of the group beside the root that has the be branch, if there
-// is one.
-func (t *Tree) outer() string {
-	dir, _ := t.dir("cpu", "be")
-	if up := filepath.Dir(dir); strings.HasSuffix(up, beside) {
-		return up
-	}
-	return ""
-}
-
-// setRoot makes the root weigh against the host's processes at least as much as the
-// machine has CPUs. All nodes write the same.
-func (t *Tree) setRoot() error {
-	mcpu := 1000 * runtime.NumCPU()
-	if t.Apart() {
-		mcpu *= rootScale
-	}
-	return t.setWeight("", mcpu)
-}
-
 // setIdle makes the be branch run only when nothing else beside it wants to; where it
 // is alone in its group, it has a thread that wakes up sent to a CPU on which nothing
 // else runs (see Yield). It is set once the node's own group holds the branch in place.
@@ -95,30 +67,6 @@ func (t *Tree) setIdle() error {
 	}
 	t.log.Warn("the kernel has no idle class for cgroups (Linux 5.15); best-effort procs get the smallest weight instead")
 	return t.setWeight("be", 0)
-}
-
-// Yield says whether best-effort procs run only when nothing else on the machine
-// wants to, or weigh against the host's processes, together, as much as the machine
-// has CPUs. All nodes of a machine share one branch; the last word counts. Where the
-// branch is below the root nothing happens.
-func (t *Tree) Yield(on bool) error {
-	dir := t.outer()
-	if dir == "" {
-		return nil
-	}
-	value, mcpu := "0", 1000*runtime.NumCPU()
-	if on {
-		value, mcpu = "1", 0
-	}
-	err := write(dir, "cpu.idle", value)
-	switch {
-	case err == nil && on:
-		return nil // that is the least weight, and none can be set
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return err
-	}
-	name, w := weightFile(false, mcpu)
-	return write(dir, name, strconv.Itoa(w))
 }
 
 // reserve adds diff to an LC group and all above it. t.mu must be held.
@@ -140,17 +88,14 @@ func (t *Tree) reserve(path string, diff int) error {
 func (l Layout) balance(root string) error {
 	base, v2 := l.at("cpu")
 	lc := l.group(base, root, "lc")
-	d, err := os.Open(lc)
+	d, err := lockDir(lc)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // the last node has left
 	}
 	if err != nil {
-		return fmt.Errorf("cgroup: %w", err)
+		return err
 	}
 	defer d.Close()
-	if err := flock(d, unix.LOCK_EX); err != nil {
-		return fmt.Errorf("cgroup: locking %s: %w", lc, err)
-	}
 	nodes, err := subdirs(lc)
 	if err != nil && !vanished(err) {
 		return err
@@ -169,6 +114,19 @@ func (l Layout) balance(root string) error {
 		return err
 	}
 	return nil
+}
+
+// lockDir takes the lock on a group that several nodes write to; closing gives it back.
+func lockDir(dir string) (*os.File, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("cgroup: %w", err)
+	}
+	if err := flock(d, unix.LOCK_EX); err != nil {
+		d.Close()
+		return nil, fmt.Errorf("cgroup: locking %s: %w", dir, err)
+	}
+	return d, nil
 }
 
 func flock(f *os.File, how int) error {

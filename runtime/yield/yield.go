@@ -6,20 +6,23 @@
 // Whether they give way to the others as well makes no difference to how much they
 // get, as long as the others want little; but it makes one to how soon the others run,
 // and with them everything that waits for a CPU on which they are. So best-effort procs
-// yield while the machine is otherwise quiet. Where something else wants most of it,
-// that would leave them nothing at all: then they compete as one group that weighs as
-// much as the machine has CPUs.
+// yield while the machine is otherwise quiet. Where something else wants most of a CPU,
+// that would leave those on it nothing at all, and they do not know to leave it: then
+// they compete as one group that weighs as much as the machine has CPUs, or as 16 (see
+// cgroup.Tree.Yield).
 //
-// A [Yielder] looks once a second at the CPU time that was used outside our groups.
-// Nodes that share a machine see the same and say the same.
+// A [Yielder] looks once a second at the CPU time that was used outside our groups,
+// on each CPU. What is decided is kept in the groups alone: nodes that share a machine
+// take it from there, whoever decided, and one that starts beside others goes on from
+// what these have decided.
 package yield
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,9 +36,11 @@ const (
 
 // Groups are the best-effort groups of a machine; see cgroup.Tree.
 type Groups interface {
-	Yield(on bool) error
-	// Spent is the CPU time of all groups that are ours.
-	Spent() (time.Duration, error)
+	Yield(decide func(yields bool) bool) error
+	// Spent is the CPU time of all groups that are ours, on each CPU.
+	Spent() ([]time.Duration, error)
+	// Neighbours are the other nodes of the machine.
+	Neighbours() int
 }
 
 // Yielder looks, and tells the groups. Its owner closes it.
@@ -46,7 +51,7 @@ type Yielder struct {
 	wg     sync.WaitGroup
 }
 
-// Start begins. Until the first look the groups do not yield.
+// Start begins. Until the first look the groups do as they did.
 func Start(g Groups, log *slog.Logger) *Yielder {
 	ctx, stop := context.WithCancel(context.Background())
 	y := &Yielder{groups: g, log: log, stop: stop}
@@ -61,43 +66,66 @@ func (y *Yielder) Close() {
 }
 
 func (y *Yielder) run(ctx context.Context) {
-	var p policy
+	p := policy{seen: y.groups.Neighbours() > 0}
 	last, err := y.look()
-	for wait := first; err == nil; wait = every {
+	said := false
+	for wait := first; ; wait = every {
+		if err != nil {
+			if !said {
+				y.log.Warn("best-effort procs compete with the rest of the machine until this is mended, which latency-critical procs may notice", "err", err)
+			}
+			said = true
+			y.groups.Yield(func(bool) bool { return false })
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
 		}
 		var now usage
-		if now, err = y.look(); err != nil {
-			break
-		}
-		before := p.yields
-		d := now.at.Sub(last.at)
-		if p.see(now.others(last), d); p.yields != before {
-			err = y.groups.Yield(p.yields)
-			y.log.Debug("yield: to the rest of the machine", "yields", p.yields, "others", now.others(last))
+		if now, err = y.look(); err == nil && last.all != nil {
+			if err = y.decide(&p, now.others(last), now.at.Sub(last.at)); err == nil {
+				said = false
+			}
 		}
 		last = now
 	}
-	y.log.Warn("best-effort procs compete with the rest of the machine, which latency-critical procs may notice", "err", err)
-	y.groups.Yield(false)
 }
 
-// usage is what was used up to a moment.
+// decide has the policy decide, and the groups do it.
+func (y *Yielder) decide(p *policy, others float64, d time.Duration) error {
+	return y.groups.Yield(func(yields bool) bool {
+		next := p.see(yields, others, d)
+		if next != yields {
+			y.log.Debug("yield: to the rest of the machine", "yields", next, "others", others)
+		}
+		return next
+	})
+}
+
+// usage is what was used up to a moment, by the numbers of the CPUs.
 type usage struct {
-	at        time.Time
-	all, ours time.Duration
+	at   time.Time
+	all  map[int]time.Duration // without those that are off; nil where looking failed
+	ours []time.Duration
 }
 
-// others is the part of the machine that was used outside our groups since before.
-func (u usage) others(before usage) float64 {
-	d := u.at.Sub(before.at) * time.Duration(runtime.NumCPU())
+// others is the part of a CPU that was used outside our groups since before, on the one
+// on which that was most.
+func (u usage) others(before usage) (most float64) {
+	d := u.at.Sub(before.at)
 	if d <= 0 {
 		return 0
 	}
-	return float64(u.all-before.all-(u.ours-before.ours)) / float64(d)
+	for cpu, all := range u.all {
+		was, ok := before.all[cpu]
+		if !ok || cpu >= min(len(u.ours), len(before.ours)) {
+			continue
+		}
+		used := all - was - (u.ours[cpu] - before.ours[cpu])
+		most = max(most, float64(used)/float64(d))
+	}
+	return most
 }
 
 func (y *Yielder) look() (u usage, err error) {
@@ -116,21 +144,35 @@ func (y *Yielder) look() (u usage, err error) {
 // tick is the unit of /proc/stat: USER_HZ, on all that Linux runs on.
 const tick = 10 * time.Millisecond
 
-// busy is the time in which the CPUs did something, from /proc/stat: of user, nice,
+// busy is the time in which each CPU did something, from /proc/stat: of user, nice,
 // system, idle, iowait, irq, softirq and what follows, all but the idle two and what
 // follows.
-func busy(stat string) (sum time.Duration, err error) {
-	line, _, _ := strings.Cut(stat, "\n")
-	f := strings.Fields(line)
-	if len(f) < 8 || f[0] != "cpu" {
-		return 0, fmt.Errorf("yield: /proc/stat begins with %q", line)
-	}
-	for _, i := range []int{1, 2, 3, 6, 7} {
-		n, err := strconv.ParseInt(f[i], 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("yield: /proc/stat: %w", err)
+func busy(stat string) (map[int]time.Duration, error) {
+	out := make(map[int]time.Duration)
+	for line := range strings.Lines(stat) {
+		f := strings.Fields(line)
+		if len(f) == 0 || !strings.HasPrefix(f[0], "cpu") {
+			break // they come first
 		}
-		sum += time.Duration(n) * tick
+		if f[0] == "cpu" {
+			continue // the sum
+		}
+		cpu, err := strconv.Atoi(strings.TrimPrefix(f[0], "cpu"))
+		if err != nil || len(f) < 8 {
+			return nil, fmt.Errorf("yield: /proc/stat has %q", line)
+		}
+		var sum time.Duration
+		for _, i := range []int{1, 2, 3, 6, 7} {
+			n, err := strconv.ParseInt(f[i], 10, 64)
+			if err != nil {
+				return nil, fmt.Errorf("yield: /proc/stat: %w", err)
+			}
+			sum += time.Duration(n) * tick
+		}
+		out[cpu] = sum
 	}
-	return sum, nil
+	if len(out) == 0 {
+		return nil, errors.New("yield: /proc/stat has no CPUs")
+	}
+	return out, nil
 }
