@@ -25,6 +25,10 @@ func TestFAULTS_F12_EtcdQuorumLost(t *testing.T) {
 	n1.program("echo")
 	c := n1.Client("default")
 	sleeper := n1.Running(c, &api.ProcDesc{Program: prog, Args: []string{"sleep"}})
+	names := c.Names()
+	if _, err := names.PutFile(minute(t), "/f", nil); err != nil {
+		t.Fatal(err)
+	}
 	p.list[1].Kill()
 	p.list[2].Kill()
 	eventually(t, 30*time.Second, "the loss is noticed", func() (bool, string) {
@@ -32,7 +36,6 @@ func TestFAULTS_F12_EtcdQuorumLost(t *testing.T) {
 		return err != nil, "a write still succeeds"
 	})
 	// Names are answered by who still leads, or fail in 5 s and say why.
-	names := c.Names()
 	for what, call := range map[string]func() error{
 		"put":  func() error { _, err := names.PutFile(minute(t), "/f", nil); return err },
 		"get":  func() error { _, _, err := names.GetFile(minute(t), "/f"); return err },
