@@ -4,7 +4,6 @@ import (
 	"os"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -18,15 +17,16 @@ import (
 // read, and on the same CPU takes that from the peer in the middle of its work.
 // That made four to five switches of a round trip that needs two.
 //
-// So the run-time is given a descriptor that listens for what can be read alone,
-// an epoll instance with the socket in it. A second one, for room to write, comes
-// with the first write that has to wait or has a deadline.
+// So the run-time is given descriptors that tell of less: epoll instances with the
+// socket in them. One listens for what can be read; the other, for room to write,
+// listens only while a write waits.
 //
 // Where the peer has a CPU of its own the needless wake-up may be a gain: it is on
 // its way while the peer still works. [guess] finds out.
 type quiet struct {
 	fd   int     // the socket
-	in   *polled // an epoll instance with fd in it
+	in   *polled // an epoll instance with fd in it, for the reader
+	out  *polled // another, for the writer
 	drop runtime.Cleanup
 
 	// One reader at a time. The callbacks are made once, not for each call.
@@ -36,50 +36,68 @@ type quiet struct {
 	waited bool // in this Read
 	guess  guess
 
-	wmu   sync.Mutex // one writer at a time
-	write func(uintptr) bool
-	wrote bool
-	once  func(uintptr)
+	wmu    sync.Mutex // one writer at a time
+	write  func(uintptr) bool
+	put    func(uintptr) bool
+	armed  bool // out listens for room
+	disarm func(uintptr)
 
-	mu     sync.Mutex // orders making out and closing
+	mu     sync.Mutex // one Close at a time
 	closed bool
-	out    atomic.Pointer[polled] // a duplicate of fd, nil until it is needed
 }
 
-// quietBelow is the number from which on sockets are not quiet: it takes a
-// descriptor more, and who has many connections needs each.
+// quietBelow is the number from which on sockets are not quiet: each
+// takes two descriptors more, and who has many connections needs them.
 const quietBelow = 128
 
-// openQuiet takes fd over, unless it fails.
+// openQuiet takes fd over, unless it fails. It makes all descriptors that there will
+// be: a write that found none left could not say how much of it was written.
 func openQuiet(fd int) (*quiet, error) {
-	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return nil, os.NewSyscallError("epoll_create1", err)
-	}
 	q := &quiet{fd: fd, guess: newGuess()}
-	if err := unix.SetNonblock(ep, true); err != nil {
-		unix.Close(ep)
-		return nil, os.NewSyscallError("fcntl", err)
-	}
-	if err := q.listen(ep, unix.EPOLL_CTL_ADD); err != nil {
-		unix.Close(ep)
+	var err error
+	if q.in, err = openEpoll(fd, q.wakesReader()); err != nil {
 		return nil, err
 	}
-	if q.in, err = openPolled(ep); err != nil {
+	if q.out, err = openEpoll(fd, 0); err != nil {
+		q.in.Close()
 		return nil, err
 	}
-	q.look, q.once = q.try, func(uintptr) { q.wrote = q.write(uintptr(q.fd)) }
+	q.look, q.put = q.tryRead, q.tryWrite
+	q.disarm = func(ep uintptr) { listen(unix.EPOLL_CTL_MOD, int(ep), fd, 0) }
 	q.drop = runtime.AddCleanup(q, closeFD, fd) // as an os.File has one
 	return q, nil
 }
 
-// listen tells the epoll instance what to wake the reader for.
-func (q *quiet) listen(ep, how int) error {
-	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP}
-	if q.guess.early {
-		ev.Events |= unix.EPOLLOUT
+// openEpoll makes an epoll instance that listens for events of fd.
+func openEpoll(fd int, events uint32) (*polled, error) {
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(ep, how, q.fd, &ev))
+	if err = unix.SetNonblock(ep, true); err != nil {
+		err = os.NewSyscallError("fcntl", err)
+	} else {
+		err = listen(unix.EPOLL_CTL_ADD, ep, fd, events)
+	}
+	if err != nil {
+		unix.Close(ep)
+		return nil, err
+	}
+	return openPolled(ep)
+}
+
+// listen tells an epoll instance what of fd to wake for; the end of the connection
+// always does.
+func listen(how, ep, fd int, events uint32) error {
+	ev := unix.EpollEvent{Events: events}
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(ep, how, fd, &ev))
+}
+
+func (q *quiet) wakesReader() uint32 {
+	if q.guess.early {
+		return unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLOUT
+	}
+	return unix.EPOLLIN | unix.EPOLLRDHUP
 }
 
 func (q *quiet) Read(f func(uintptr) bool) error {
@@ -91,11 +109,11 @@ func (q *quiet) Read(f func(uintptr) bool) error {
 	return err
 }
 
-// try is called before waiting and after each wake-up.
-func (q *quiet) try(ep uintptr) bool {
+// tryRead is called before waiting and after each wake-up.
+func (q *quiet) tryRead(ep uintptr) bool {
 	done := q.read(uintptr(q.fd))
 	if q.guess.next(done, q.waited) {
-		q.listen(int(ep), unix.EPOLL_CTL_MOD) // cannot fail; would leave it as it is
+		listen(unix.EPOLL_CTL_MOD, int(ep), q.fd, q.wakesReader()) // cannot fail; would leave it as it is
 	}
 	q.waited = true
 	return done
@@ -104,62 +122,40 @@ func (q *quiet) try(ep uintptr) bool {
 func (q *quiet) Write(f func(uintptr) bool) error {
 	q.wmu.Lock()
 	defer q.wmu.Unlock()
-	out := q.out.Load()
-	if out == nil {
-		q.write, q.wrote = f, false
-		err := q.in.Control(q.once)
-		q.write = nil
-		if err != nil || q.wrote {
-			return err
-		}
-		if out, err = q.writer(); err != nil {
-			return err
-		}
+	q.write = f
+	err := q.out.Read(q.put)
+	q.write = nil
+	if q.armed {
+		q.armed = false
+		q.out.Control(q.disarm) // fails once it is closed
 	}
-	return out.Write(f)
+	return err
 }
 
-// writer is what a writer can wait for.
-func (q *quiet) writer() (*polled, error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.closed {
-		return nil, os.ErrClosed
+// tryWrite is called before waiting and after each wake-up. Room that came before
+// out listened may not wake, so it looks once more.
+func (q *quiet) tryWrite(ep uintptr) bool {
+	if q.write(uintptr(q.fd)) {
+		return true
 	}
-	if out := q.out.Load(); out != nil {
-		return out, nil
+	if q.armed {
+		return false
 	}
-	fd, err := unix.FcntlInt(uintptr(q.fd), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return nil, os.NewSyscallError("fcntl", err)
-	}
-	out, err := openPolled(fd)
-	if err != nil {
-		return nil, err
-	}
-	q.out.Store(out)
-	return out, nil
+	q.armed = true
+	listen(unix.EPOLL_CTL_MOD, int(ep), q.fd, unix.EPOLLOUT) // cannot fail: fd is in it
+	return q.write(uintptr(q.fd))
 }
 
 func (q *quiet) Control(f func(uintptr)) error {
-	return q.in.Control(func(uintptr) { f(uintptr(q.fd)) })
+	err := q.in.Control(func(uintptr) { f(uintptr(q.fd)) })
+	runtime.KeepAlive(q) // its cleanup closes fd
+	return err
 }
 
 func (q *quiet) SetReadDeadline(t time.Time) error { return q.in.SetReadDeadline(t) }
 
-func (q *quiet) SetWriteDeadline(t time.Time) error {
-	out := q.out.Load()
-	if out == nil {
-		if t.IsZero() { // there was none
-			return q.in.Control(func(uintptr) {}) // fails once it is closed
-		}
-		var err error
-		if out, err = q.writer(); err != nil {
-			return err
-		}
-	}
-	return out.SetWriteDeadline(t)
-}
+// SetWriteDeadline sets out's for reading: that it can be read is that there is room.
+func (q *quiet) SetWriteDeadline(t time.Time) error { return q.out.SetReadDeadline(t) }
 
 // Close returns when nobody uses the descriptors any more.
 func (q *quiet) Close() error {
@@ -171,8 +167,8 @@ func (q *quiet) Close() error {
 	q.closed = true
 	q.drop.Stop()
 	err := q.in.Close()
-	if out := q.out.Load(); out != nil {
-		out.Close()
+	if e := q.out.Close(); err == nil {
+		err = e
 	}
 	if e := unix.Close(q.fd); err == nil && e != nil {
 		err = os.NewSyscallError("close", e)
