@@ -68,7 +68,13 @@ func (n *Names) ReadLink(ctx context.Context, path string) (string, error) {
 }
 
 func (n *Names) make(ctx context.Context, path string, f tree.NewFile) error {
-	return n.do(ctx, path, false, func(ctx context.Context, s *server, names []string) (ninep.Walked, error) {
+	_, err := n.create(ctx, path, f)
+	return err
+}
+
+// create is make that says what was made.
+func (n *Names) create(ctx context.Context, path string, f tree.NewFile) (made tree.Attr, err error) {
+	err = n.do(ctx, path, false, func(ctx context.Context, s *server, names []string) (ninep.Walked, error) {
 		if len(names) == 0 {
 			return ninep.Walked{}, api.E(api.Exists, "create", path, "this is where a server begins")
 		}
@@ -76,8 +82,10 @@ func (n *Names) make(ctx context.Context, path string, f tree.NewFile) error {
 		if fid != nil {
 			fid.Forget()
 		}
+		made = w.Attr
 		return w, err
 	})
+	return made, err
 }
 
 // ReadDir returns up to max entries of a directory in order, behind the name
@@ -118,9 +126,12 @@ func (n *Names) ReadDir(ctx context.Context, path, after string, max int) (out [
 // published (Publish) is kept no longer; where Remove fails, the name is as it was.
 func (n *Names) Remove(ctx context.Context, path string) error {
 	err := n.unlink(ctx, path)
-	if k := api.KindOf(err); k == api.IsDir {
-		return n.remove(ctx, path, true)
+	if api.KindOf(err) != api.IsDir {
+		return err
 	}
+	done := n.published.goingBelow(path)
+	err = n.remove(ctx, path, true)
+	done(err == nil)
 	return err
 }
 
@@ -142,18 +153,30 @@ func (n *Names) remove(ctx context.Context, path string, dir bool) error {
 }
 
 // RemoveAll takes away what is at path and everything below it. Links are
-// removed, not followed.
+// removed, not followed. Names that this program published there (Publish) are kept
+// no longer.
 func (n *Names) RemoveAll(ctx context.Context, path string) error {
+	done, doneBelow := n.published.going(path), n.published.goingBelow(path)
+	wasLink, err := n.removeAll(ctx, path)
+	done(err == nil)
+	doneBelow(err == nil && !wasLink)
+	return err
+}
+
+// removeAll says whether it was no directory: what was published by way of a symbolic
+// link is still there.
+func (n *Names) removeAll(ctx context.Context, path string) (wasLink bool, err error) {
 	i, err := n.Lstat(ctx, path)
-	if api.KindOf(err) == api.NotFound {
-		return nil
-	}
 	if err != nil {
-		return err
+		return false, unlessGone(err)
 	}
 	if !i.IsDir() {
-		return unlessGone(n.unlink(ctx, path))
+		return true, unlessGone(n.remove(ctx, path, false))
 	}
+	return false, n.removeTree(ctx, path)
+}
+
+func (n *Names) removeTree(ctx context.Context, path string) error {
 	// Somebody may still be writing there: what came meanwhile goes too.
 	for end := time.Now().Add(removeFor); ; {
 		list, err := n.ReadDir(ctx, path, "", 1000)

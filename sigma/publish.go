@@ -3,6 +3,7 @@ package sigma
 import (
 	"context"
 	"maps"
+	"strings"
 	"sync"
 	"time"
 
@@ -108,13 +109,38 @@ func (p *published) going(path string) (done func(gone bool)) {
 	if l == nil {
 		return func(bool) {}
 	}
-	l.going++
+	return p.hold(map[string]*link{path: l})
+}
+
+// goingBelow is going for all names in a directory, also those that are missing from
+// it at the moment, which nobody finds there.
+func (p *published) goingBelow(dir string) (done func(gone bool)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.links) == 0 {
+		return func(bool) {}
+	}
+	dir = linkKey(dir) + "/"
+	below := maps.Clone(p.links)
+	maps.DeleteFunc(below, func(path string, _ *link) bool { return !strings.HasPrefix(path, dir) })
+	return p.hold(below)
+}
+
+// hold is called with mu held.
+func (p *published) hold(links map[string]*link) (done func(gone bool)) {
+	for _, l := range links {
+		l.going++
+	}
 	return func(gone bool) {
 		p.mu.Lock()
-		l.going--
+		for _, l := range links {
+			l.going--
+		}
 		p.mu.Unlock()
 		if gone {
-			p.forget(path, l)
+			for path, l := range links {
+				p.forget(path, l)
+			}
 		}
 	}
 }
@@ -174,11 +200,11 @@ func (p *published) mend(ctx context.Context) {
 	maps.DeleteFunc(links, func(_ string, l *link) bool { return !l.missing || l.going > 0 })
 	p.mu.Unlock()
 	for path, l := range links {
-		err := p.n.make(ctx, path, tree.NewFile{Mode: tree.ModeEndpoint | 0o666, Exclusive: true, Target: string(l.ep), Lease: id})
+		made, err := p.n.create(ctx, path, tree.NewFile{Mode: tree.ModeEndpoint | 0o666, Exclusive: true, Target: string(l.ep), Lease: id})
 		switch {
 		case err == nil:
 			if !p.made(path, l, id) {
-				p.n.remove(ctx, path, false)
+				p.unmake(ctx, path, made.ID)
 			}
 		case api.KindOf(err) == api.Exists && !p.stale(ctx, path, l.ep):
 			p.forget(path, l)
@@ -199,6 +225,13 @@ func (p *published) made(path string, l *link, lease string) bool {
 		l.missing = false
 	}
 	return true
+}
+
+// unmake takes away what mend made, and nothing else that has its name by then.
+func (p *published) unmake(ctx context.Context, path string, id uint64) {
+	if i, err := p.n.Lstat(ctx, path); err == nil && i.Attr.ID == id {
+		p.n.remove(ctx, path, false)
+	}
 }
 
 // stale says whether what is at a path is our own link that goes with the lease

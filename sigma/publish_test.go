@@ -1,6 +1,7 @@
 package sigma
 
 import (
+	"errors"
 	"io/fs"
 	"sync"
 	"testing"
@@ -90,6 +91,12 @@ func TestAFailedRemoveLeavesTheUpkeep(t *testing.T) {
 			return take(path)
 		}
 	}
+	lost := func(take func(path string) error) func(string) error { // it is missing by then
+		return func(path string) error {
+			l.lose()
+			return take(path)
+		}
+	}
 	for _, tt := range []struct {
 		name string
 		take func(path string) error
@@ -102,6 +109,13 @@ func TestAFailedRemoveLeavesTheUpkeep(t *testing.T) {
 		{"Remove by another spelling", func(path string) error { return l.n.Remove(t.Context(), "/d/.."+path+"/") }, true},
 		{"RemoveAll", func(path string) error { return l.n.RemoveAll(t.Context(), path) }, true},
 		{"RemoveAll of the directory", func(string) error { return l.n.RemoveAll(t.Context(), "/d") }, true},
+		{"Remove of what is missing", lost(func(path string) error { return unlessGone(l.n.Remove(t.Context(), path)) }), true},
+		{"RemoveAll of what is missing", lost(func(path string) error { return l.n.RemoveAll(t.Context(), path) }), true},
+		{"Remove of the directory that it is missing from", lost(func(string) error { return l.n.Remove(t.Context(), "/d") }), true},
+		{"RemoveAll of the directory that it is missing from", lost(func(string) error { return l.n.RemoveAll(t.Context(), "/d/") }), true},
+		{"RemoveAll of a directory that went with it", lost(func(string) error {
+			return errors.Join(l.n.remove(t.Context(), "/d", true), l.n.RemoveAll(t.Context(), "/d"))
+		}), true},
 		{"Rename", func(path string) error { return l.n.Rename(t.Context(), path, "/d/y") }, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -183,4 +197,54 @@ func TestANameMadeWhileItIsTakenAway(t *testing.T) {
 	if p.made("/x", x, p.lease) {
 		t.Error("it stays after it was taken away")
 	}
+}
+
+// What the upkeep made beside a Remove is taken away by what it is, not by its name.
+func TestUnmakeLeavesWhatCameSince(t *testing.T) {
+	l := newLeased(t)
+	file := func(ep string) tree.NewFile {
+		return tree.NewFile{Mode: tree.ModeEndpoint | 0o666, Exclusive: true, Target: ep}
+	}
+	ours, err := l.n.create(t.Context(), "/x", file("ep1-x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.n.Remove(t.Context(), "/x"); err != nil {
+		t.Fatal(err)
+	}
+	again, err := l.n.create(t.Context(), "/x", file("ep1-x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.n.published.unmake(t.Context(), "/x", ours.ID)
+	l.leads(t, "after what was made before it was unmade", "/x", "ep1-x")
+	l.n.published.unmake(t.Context(), "/x", again.ID)
+	l.leads(t, "after it was unmade", "/x", "")
+}
+
+// What is not below the directory that was removed is kept.
+func TestRemoveAllForgetsNothingElse(t *testing.T) {
+	l := newLeased(t)
+	for _, dir := range []string{"/d", "/d/s", "/real"} {
+		if err := l.n.Mkdir(t.Context(), dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.n.Symlink(t.Context(), "/real", "/link"); err != nil {
+		t.Fatal(err)
+	}
+	l.publish(t, "/d/sx", "ep1-x")
+	l.publish(t, "/link/y", "ep1-y")
+	for _, path := range []string{"/d/s", "/link"} {
+		l.lose()
+		if err := l.n.RemoveAll(t.Context(), path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.n.Symlink(t.Context(), "/real", "/link"); err != nil {
+		t.Fatal(err)
+	}
+	l.turn(t)
+	l.leads(t, "after a directory of nearly that name went", "/d/sx", "ep1-x")
+	l.leads(t, "after the symbolic link went that it was published through", "/real/y", "ep1-y")
 }
