@@ -32,7 +32,7 @@ func (n *Node) left() []string {
 		if pid == os.Getpid() {
 			continue
 		}
-		if ns, err := os.Readlink(dir + "/ns/mnt"); err == nil {
+		if ns, err := os.Readlink(dir + "/ns/mnt"); err == nil && !anothers(pid) {
 			namespaces[ns] = dir
 		}
 		for _, file := range []string{"cgroup", "cmdline", "environ", "maps"} {
@@ -131,6 +131,24 @@ func orphans(add func(string, ...any)) {
 			}
 		}
 	}
+}
+
+// anothers says whether a process descends from another test process, which runs
+// beside this one: its namespaces began as copies of what was mounted then, here, too.
+func anothers(pid int) bool {
+	for pid > 1 && pid != os.Getpid() {
+		dir := fmt.Sprintf("/proc/%d", pid)
+		if exe, _ := os.Readlink(dir + "/exe"); strings.HasSuffix(exe, ".test") {
+			return true
+		}
+		pid = 0
+		if stat, err := os.ReadFile(dir + "/stat"); err == nil {
+			if f := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:])); len(f) > 1 {
+				pid, _ = strconv.Atoi(f[1])
+			}
+		}
+	}
+	return false
 }
 
 // hierarchies are the mount points of cgroups, of every version.

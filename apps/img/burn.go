@@ -45,7 +45,8 @@ func burn(args []string) error {
 	var count atomic.Int64
 	go func() {
 		if _, _, err := sigma.WaitKill(ctx); err == nil {
-			sigma.Exited(sigma.Status{Message: fmt.Sprintf("%d images", count.Load()), Data: fmt.Append(nil, count.Load())})
+			n := count.Load()
+			sigma.Exited(sigma.Status{Message: fmt.Sprintf("%d images", n), Data: fmt.Append(nil, n)})
 			os.Exit(0)
 		}
 	}()

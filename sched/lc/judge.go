@@ -23,6 +23,21 @@ func (t *Table) impossible(w *waiting) error {
 	return t.tooLarge(w)
 }
 
+// doubt lets what waits wait on when m is lost before it said what it has: it may be
+// back, and large enough.
+func (t *Table) doubt(m *machine) {
+	if t.unjudged == 0 {
+		return
+	}
+	t.queue.each(func(e *entry[*waiting]) bool {
+		if w := e.ref; !w.judged && (w.Domain == "" || m.place == w.Domain) {
+			w.judged = true
+			t.unjudged--
+		}
+		return true
+	})
+}
+
 // judge refuses what can never run, as soon as that is known.
 func (t *Table) judge() {
 	if t.unjudged == 0 || !t.Complete() {

@@ -81,6 +81,7 @@ func (t *Table) Lost(number uint16) (ids []string) {
 	if m.heard {
 		t.sizes.remove(t.sizePos(m))
 	} else {
+		t.doubt(m)
 		t.nowHeard(m)
 	}
 	m.heard = false

@@ -247,6 +247,21 @@ func TestRefusedAtOnce(t *testing.T) {
 	c.want("those that could run once are not refused when their node is lost", "")
 }
 
+// Paper 4.3, FAULTS F3: a node that dies before it could say what it has takes nobody's
+// place in the queue away.
+func TestWhoWaitsForANodeThatDiesUnheardIsNotRefused(t *testing.T) {
+	c := newCluster(t, Config{})
+	c.join(1, "", 1000, 32*mib)
+	c.Join(Node{Number: 2, Boot: 1, Name: "n2"})
+	c.place("p", 50, 48*mib)
+	c.Lost(2)
+	c.want("it may be back", "")
+	c.sizes[2] = [2]int64{1000, 1000 * mib}
+	c.Join(Node{Number: 2, Boot: 1, Name: "n2"})
+	c.report(2)
+	c.want("it is", "p@2")
+}
+
 func TestAGroupIsBounded(t *testing.T) {
 	c := newCluster(t, Config{})
 	c.join(1, "x", 1000, 1000)

@@ -33,7 +33,7 @@ type waiting struct {
 	due    uint64   // after so many placements in all it may claim a node
 	misses int      // there was none to claim
 	claim  *machine // kept free for it
-	judged bool     // it can run on some node, or could when it was looked at
+	judged bool     // it can run on some node, could when it was looked at, or might have on one that was lost unheard
 }
 
 func (w *waiting) pos() pos { return pos{key: float64(w.seq)} }
