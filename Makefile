@@ -62,10 +62,11 @@ vet:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
 	$(GO) vet ./...
 
-# Three of four parts at a time, the longest first: they wait more than they work, for
+# JOBS of four parts at a time, the longest first: they wait more than they work, for
 # time-outs above all. Whatever fails, the rest is run, too. (docs/TESTS.md)
+JOBS ?= 3
 test: vet
-	@$(MAKE) --no-print-directory -k -j 3 --output-sync=target test-faulty test-stories test-faulty-1-2 test-packages
+	@$(MAKE) --no-print-directory -k -j $(JOBS) --output-sync=target test-faulty test-stories test-faulty-1-2 test-packages
 
 test-faulty test-faulty-1-2 test-stories test-packages: build
 

@@ -251,7 +251,8 @@ func TestFAULTS_F14_AMachineIsCutOff(t *testing.T) {
 			switch {
 			case s.what == "ok" && !there:
 				t.Errorf("%s/%d was acknowledged and is not there", dir, s.number)
-			case dir == "/there" && during && (s.what == "ok" || there):
+			// One without an answer may still be on its way when the cut ends.
+			case dir == "/there" && during && (s.what == "ok" || there && s.what != string(api.Deadline)):
 				t.Errorf("%s/%d, written by the side that was cut off: %s; it is there: %v", dir, s.number, s.what, there)
 			case s.what == "ok":
 				acked++

@@ -24,18 +24,34 @@ func (t *Table) impossible(w *waiting) error {
 }
 
 // doubt lets what waits wait on when m is lost before it said what it has: it may be
-// back, and large enough.
+// back, and large enough. The next node that says what it has ends that.
 func (t *Table) doubt(m *machine) {
 	if t.unjudged == 0 {
 		return
 	}
 	t.queue.each(func(e *entry[*waiting]) bool {
 		if w := e.ref; !w.judged && (w.Domain == "" || m.place == w.Domain) {
-			w.judged = true
+			w.judged, w.doubted = true, true
 			t.unjudged--
+			t.doubted++
 		}
 		return true
 	})
+}
+
+// undoubt has what is in doubt judged as all others are.
+func (t *Table) undoubt() {
+	if t.doubted == 0 {
+		return
+	}
+	t.queue.each(func(e *entry[*waiting]) bool {
+		if w := e.ref; w.doubted {
+			w.judged, w.doubted = false, false
+			t.unjudged++
+		}
+		return true
+	})
+	t.doubted = 0
 }
 
 // judge refuses what can never run, as soon as that is known.

@@ -21,6 +21,10 @@ func (t *Table) dequeue(w *waiting) {
 	if !w.judged {
 		t.unjudged--
 	}
+	if w.doubted {
+		w.doubted = false
+		t.doubted--
+	}
 	t.spreadUnwait(w)
 	if m := w.claim; m != nil {
 		t.unclaim(m)

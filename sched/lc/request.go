@@ -27,13 +27,14 @@ func (r *Request) spreads() bool { return r.Group != "" || len(r.Apart) > 0 }
 // waiting is a request in the queue.
 type waiting struct {
 	Request
-	acct   *realm
-	queued bool     // it is in Table.waiting
-	seq    uint64   // order of arrival
-	due    uint64   // after so many placements in all it may claim a node
-	misses int      // there was none to claim
-	claim  *machine // kept free for it
-	judged bool     // it can run on some node, could when it was looked at, or might have on one that was lost unheard
+	acct    *realm
+	queued  bool     // it is in Table.waiting
+	seq     uint64   // order of arrival
+	due     uint64   // after so many placements in all it may claim a node
+	misses  int      // there was none to claim
+	claim   *machine // kept free for it
+	judged  bool     // it can run on some node, could when it was looked at, or is in doubt
+	doubted bool     // judged because a node was lost before it said what it has
 }
 
 func (w *waiting) pos() pos { return pos{key: float64(w.seq)} }
