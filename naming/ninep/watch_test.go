@@ -25,7 +25,10 @@ func TestFAULTS_F36_WatcherThatDoesNotRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const changes = 20_000
+	// All at once may be told in one call, and what one call tells is taken whole. So
+	// there are some later, one by one, of which more than enough wait.
+	const atOnce, later = 20_000, 400
+	const changes = atOnce + later
 	told := make(chan uint64, changes)
 	ctx, cancel := context.WithCancel(ctxOf(t))
 	watching := make(chan error, 1)
@@ -46,6 +49,9 @@ func TestFAULTS_F36_WatcherThatDoesNotRead(t *testing.T) {
 	for i := range changes {
 		if _, err := root.Put(ctx, fmt.Sprint("f", i%10), tree.Put{NewFile: tree.NewFile{Mode: tree.ModeFile | 0o600}, Create: true}); err != nil {
 			t.Fatal(err)
+		}
+		if i >= atOnce {
+			time.Sleep(o.Slow / 4)
 		}
 		if i%32 == 31 { // no faster than the one who reads
 			for range 32 {
