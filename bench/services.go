@@ -38,7 +38,7 @@ func (s *services) confine(pids ...int) (empty func() error, err error) {
 		s.next++
 		mine := make(map[string]bool) // controllers may share a hierarchy
 		for _, base := range s.layout.Dirs {
-			dir := filepath.Join(base, fmt.Sprintf("sigma-bench-%d-service%d", os.Getpid(), s.next))
+			dir := filepath.Join(base, fmt.Sprintf("%s%d-service%d", ownPrefix, os.Getpid(), s.next))
 			if mine[dir] {
 				continue
 			}

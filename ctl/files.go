@@ -192,7 +192,10 @@ func (a *app) mkdir() *cobra.Command {
 				do = cl.Names().MkdirAll
 			}
 			if err := do(ctx, p, 0o775); err != nil {
-				return above(err, p)
+				if !parents {
+					err = above(err, p)
+				}
+				return err
 			}
 		}
 		return nil

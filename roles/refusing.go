@@ -40,12 +40,16 @@ func (s *System) refuses(node uint16, refuses bool) {
 		return
 	}
 	var boot uint32
-	if m, ok := s.Gossip.Lookup(node); ok && refuses {
+	if refuses {
+		m, ok := s.Gossip.Lookup(node)
+		if !ok { // it is missed already
+			return
+		}
 		boot = m.Boot
 	}
 	s.refusing.set(node, boot)
 	if d := s.running.Load(); d != nil {
-		if boot != 0 {
+		if refuses {
 			s.talk.Left(node)
 		}
 		s.seeMembers(d)

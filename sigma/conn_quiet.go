@@ -74,7 +74,7 @@ func openEpoll(fd int, events uint32) (*polled, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	if err = unix.SetNonblock(ep, true); err != nil {
+	if _, err = unix.FcntlInt(uintptr(ep), unix.F_SETFL, unix.O_RDWR|unix.O_NONBLOCK); err != nil {
 		err = os.NewSyscallError("fcntl", err)
 	} else {
 		err = listen(unix.EPOLL_CTL_ADD, ep, fd, events)

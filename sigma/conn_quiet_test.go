@@ -147,9 +147,6 @@ func pollerOf(t *testing.T, c *Conn) (wakes func(ms int) int) {
 	t.Cleanup(func() { unix.Close(ep) })
 	q := c.s.(*quiet)
 	for _, p := range []*polled{q.in, q.out} {
-		if p == nil {
-			continue
-		}
 		fd := numberOf(t, p)
 		ev := unix.EpollEvent{Fd: int32(fd), Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET}
 		if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
@@ -267,7 +264,7 @@ func enough(t *testing.T) {
 	}
 }
 
-// Only a proc's first descriptors are doubled, so that who has many connections
+// Only a proc's first connections take three descriptors, so that who has many connections
 // can have nearly as many as descriptors.
 func TestLateSocketsTakeOneDescriptor(t *testing.T) {
 	a, b, err := socketpair()

@@ -227,7 +227,7 @@ func (p *published) made(path string, l *link, lease string) bool {
 	return true
 }
 
-// unmake takes away what mend made, and nothing else that has its name by then.
+// unmake takes away what mend made, unless something else has its name already.
 func (p *published) unmake(ctx context.Context, path string, id uint64) {
 	if i, err := p.n.Lstat(ctx, path); err == nil && i.Attr.ID == id {
 		p.n.remove(ctx, path, false)

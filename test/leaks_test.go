@@ -137,16 +137,10 @@ func orphans(add func(string, ...any)) {
 // beside this one: its namespaces began as copies of what was mounted then, here, too.
 func anothers(pid int) bool {
 	for pid > 1 && pid != os.Getpid() {
-		dir := fmt.Sprintf("/proc/%d", pid)
-		if exe, _ := os.Readlink(dir + "/exe"); strings.HasSuffix(exe, ".test") {
+		if exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); strings.HasSuffix(exe, ".test") {
 			return true
 		}
-		pid = 0
-		if stat, err := os.ReadFile(dir + "/stat"); err == nil {
-			if f := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:])); len(f) > 1 {
-				pid, _ = strconv.Atoi(f[1])
-			}
-		}
+		pid = parentOf(pid)
 	}
 	return false
 }

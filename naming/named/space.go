@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -35,6 +36,8 @@ type space struct {
 	db   string
 	kept string // the file that keeps the room for a snapshot
 
+	yielded atomic.Bool // a snapshot is being written
+
 	mu       sync.Mutex
 	reserved time.Time // when the database's spare was last seen to
 }
@@ -57,13 +60,25 @@ func (s *space) keep() {
 	}
 }
 
-// yield is called when etcd is about to write a snapshot.
-func (s *space) yield() { os.Remove(s.kept) }
+// yield is called when etcd is about to write a snapshot. Until it says that it has,
+// reserve takes nothing back.
+func (s *space) yield() {
+	s.yielded.Store(true)
+	os.Remove(s.kept)
+}
+
+// again is called when the snapshot is written.
+func (s *space) again() {
+	s.yielded.Store(false)
+	s.keep()
+}
 
 // reserve allocates what the database may need next. A file system that cannot
 // is no error: then refusing writes has to do.
 func (s *space) reserve() {
-	s.keep()
+	if !s.yielded.Load() {
+		s.keep()
+	}
 	f, err := os.OpenFile(s.db, os.O_WRONLY, 0)
 	if err != nil {
 		return

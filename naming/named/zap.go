@@ -43,7 +43,7 @@ func (c core) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedE
 	case e.Message == beforeSnapshot:
 		c.room.yield()
 	case e.Message == afterSnapshot:
-		c.room.keep()
+		c.room.again()
 	case e.Level >= zapcore.ErrorLevel && c.Enabled(e.Level):
 		return ce.AddCore(e, c)
 	}

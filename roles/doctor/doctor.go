@@ -179,7 +179,7 @@ func leftovers(clean bool, only string) []api.Check {
 func remain(r cgroup.Remain, clean bool) api.Check {
 	what, whose := "cgroups of "+r.Node+" below "+r.Root, "which does not run"
 	if r.Node == "" {
-		what, whose = "empty cgroups of "+r.Root, "in which no node is"
+		what, whose = "cgroups of "+r.Root, "in which no node is"
 	}
 	if !clean {
 		return warn("leftovers", "sigmactl doctor --clean, or start that instance again", "%s, %s", what, whose)

@@ -148,7 +148,8 @@ func Remains(l Layout, root string) ([]Remain, error) {
 	return out, errors.Join(errs...)
 }
 
-// Clean kills what runs there and removes it.
+// Clean kills what runs in a node's groups and removes them; of a root without nodes it
+// removes what is empty.
 func (r Remain) Clean() error {
 	if r.Node != "" {
 		return Clean(r.l, r.Root, r.Node)
@@ -160,7 +161,7 @@ func (r Remain) Clean() error {
 	if nodes, err := Nodes(r.l, r.Root); err != nil || len(nodes) > 0 || !r.l.there(r.Root) {
 		return err
 	}
-	return fmt.Errorf("cgroup: the root %s has no nodes and cannot be removed; something else is in it", r.Root)
+	return fmt.Errorf("cgroup: the root %s has no nodes and cannot be removed; processes or groups of something else are in %[1]s or %[1]s.be of some hierarchy (systemd-cgls shows them): end them and try again", r.Root)
 }
 
 // there reports whether a root has groups, in any hierarchy.

@@ -92,15 +92,21 @@ func (y *Yielder) run(ctx context.Context) {
 	}
 }
 
-// decide has the policy decide, and the groups do it.
+// decide has the policy decide, and the groups do it; where they cannot, nothing was
+// decided.
 func (y *Yielder) decide(p *policy, others float64, d time.Duration) error {
-	return y.groups.Yield(func(yields bool) bool {
+	before := *p
+	err := y.groups.Yield(func(yields bool) bool {
 		next := p.see(yields, others, d)
 		if next != yields {
 			y.log.Debug("yield: to the rest of the machine", "yields", next, "others", others)
 		}
 		return next
 	})
+	if err != nil {
+		*p = before
+	}
+	return err
 }
 
 // usage is what was used up to a moment, by the numbers of the CPUs.

@@ -156,6 +156,21 @@ func TestBusyIsAllButIdle(t *testing.T) {
 	}
 }
 
+// What could not be written was not decided: it counts as no try.
+func TestADecisionThatFailsIsNone(t *testing.T) {
+	f := &fake{refuses: errors.New("no")}
+	y := &Yielder{groups: f, log: slog.New(slog.DiscardHandler)}
+	var p policy
+	for range 5 {
+		if err := y.decide(&p, 0, time.Second); err == nil {
+			t.Fatal("it says that it has decided")
+		}
+	}
+	if p != (policy{}) {
+		t.Errorf("the policy is %+v", p)
+	}
+}
+
 // fake are groups that use nothing. They start as they are and count what is decided.
 type fake struct {
 	mu             sync.Mutex
@@ -168,10 +183,11 @@ type fake struct {
 func (f *fake) Yield(decide func(bool) bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.refuses != nil {
+	next := decide(f.yields)
+	if f.refuses != nil { // to write that
 		return f.refuses
 	}
-	f.yields = decide(f.yields)
+	f.yields = next
 	f.decided++
 	return nil
 }

@@ -24,14 +24,15 @@ func (t *Table) impossible(w *waiting) error {
 }
 
 // doubt lets what waits wait on when m is lost before it said what it has: it may be
-// back, and large enough. The next node that says what it has ends that.
+// back, and large enough. The first report of a node that joins from then on ends that;
+// where none joins, what waits goes on waiting, and Missing says for what.
 func (t *Table) doubt(m *machine) {
 	if t.unjudged == 0 {
 		return
 	}
 	t.queue.each(func(e *entry[*waiting]) bool {
 		if w := e.ref; !w.judged && (w.Domain == "" || m.place == w.Domain) {
-			w.judged, w.doubted = true, true
+			w.judged, w.doubted = true, t.joins
 			t.unjudged--
 			t.doubted++
 		}
@@ -39,19 +40,19 @@ func (t *Table) doubt(m *machine) {
 	})
 }
 
-// undoubt has what is in doubt judged as all others are.
-func (t *Table) undoubt() {
+// undoubt has what was in doubt when m joined judged as all others are.
+func (t *Table) undoubt(m *machine) {
 	if t.doubted == 0 {
 		return
 	}
 	t.queue.each(func(e *entry[*waiting]) bool {
-		if w := e.ref; w.doubted {
-			w.judged, w.doubted = false, false
+		if w := e.ref; w.doubted != 0 && w.doubted < m.joined {
+			w.judged, w.doubted = false, 0
 			t.unjudged++
+			t.doubted--
 		}
 		return true
 	})
-	t.doubted = 0
 }
 
 // judge refuses what can never run, as soon as that is known.

@@ -16,6 +16,7 @@ type Node struct {
 type machine struct {
 	Node
 	place    string // its domain, never ""
+	joined   uint64 // which of all that joined it was
 	cpu, mem int64  // capacity
 	usedC    int64
 	usedM    int64
@@ -59,7 +60,8 @@ func (t *Table) Join(n Node) {
 		t.run()
 		return
 	}
-	m = &machine{Node: n, place: n.Domain}
+	t.joins++
+	m = &machine{Node: n, place: n.Domain, joined: t.joins}
 	if m.place == "" {
 		m.place = "\x00" + strconv.Itoa(int(n.Number))
 	}

@@ -260,6 +260,20 @@ func TestWhoWaitsForANodeThatDiesUnheardIsNotRefused(t *testing.T) {
 	c.Join(Node{Number: 2, Boot: 1, Name: "n2"})
 	c.report(2)
 	c.want("it is", "p@2")
+
+	c = newCluster(t, Config{}) // a table that has just been begun: nobody is heard
+	for n := range uint16(3) {
+		c.Join(Node{Number: n + 1, Boot: 1, Name: fmt.Sprint("n", n+1)})
+		c.sizes[n+1] = [2]int64{1000, 32 * mib}
+	}
+	c.place("p", 50, 48*mib)
+	c.Lost(2)
+	c.report(1)
+	c.report(3)
+	c.want("those that were there before end no doubt", "")
+	c.Join(Node{Number: 2, Boot: 1, Name: "n2"})
+	c.report(2)
+	c.want("it is back, and too small", "p!no capacity")
 }
 
 func TestAGroupIsBounded(t *testing.T) {

@@ -21,8 +21,8 @@ func (t *Table) dequeue(w *waiting) {
 	if !w.judged {
 		t.unjudged--
 	}
-	if w.doubted {
-		w.doubted = false
+	if w.doubted != 0 {
+		w.doubted = 0
 		t.doubted--
 	}
 	t.spreadUnwait(w)

@@ -76,7 +76,7 @@ func (t *Table) Report(r Report) error {
 	t.run()
 	if first {
 		t.nowHeard(m)
-		t.undoubt()
+		t.undoubt(m)
 		t.judge()
 		t.run()
 	}

@@ -34,7 +34,7 @@ type waiting struct {
 	misses  int      // there was none to claim
 	claim   *machine // kept free for it
 	judged  bool     // it can run on some node, could when it was looked at, or is in doubt
-	doubted bool     // judged because a node was lost before it said what it has
+	doubted uint64   // if judged because a node was lost unheard: the last that had joined then
 }
 
 func (w *waiting) pos() pos { return pos{key: float64(w.seq)} }

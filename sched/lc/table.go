@@ -36,6 +36,7 @@ type Table struct {
 	spreading      index[*waiting] // those in queue that spread
 	unjudged       int             // those in queue that are not judged
 	doubted        int             // those in queue that are judged in doubt
+	joins          uint64          // nodes that have joined so far
 	doubles        int             // reservations whose id another node holds too
 	unheard        int             // nodes that have not reported yet
 	unheardIn      map[string]int  // the same by domain
