@@ -177,6 +177,7 @@ func TestFAULTS_F26_NoDescriptorsLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	unix.Close(d.FD)
+	c.nodes[1].quiet(t)
 	var old unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
 		t.Fatal(err)

@@ -28,7 +28,7 @@ type testNode struct {
 	*Proxy
 	num, boot uint16
 	lis       net.Listener
-	setups    atomic.Int64 // that are being served
+	setups    atomic.Int64 // connections that the port has taken and not yet given away
 }
 
 // as is the cluster seen from one node.
@@ -85,21 +85,38 @@ func (c *cluster) start(n, boot uint16, limits Limits) *testNode {
 			if err != nil {
 				return
 			}
+			node.setups.Add(1)
 			go func() {
+				defer node.setups.Add(-1)
 				var b [1]byte
+				conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 				if _, err := io.ReadFull(conn, b[:]); err != nil || b[0] != FirstByte {
 					conn.Close()
 					return
 				}
-				node.setups.Add(1)
 				p.ServeSetup(conn.(*net.TCPConn))
-				node.setups.Add(-1)
 				conn.SetDeadline(time.Unix(1, 0)) // the port may do so until it returns
 			}()
 		}
 	}()
-	c.t.Cleanup(func() { lis.Close(); <-done; p.Close() })
+	c.t.Cleanup(func() {
+		lis.Close()
+		<-done
+		node.quiet(c.t)
+		p.Close()
+	})
 	return node
+}
+
+// quiet waits until the node has given away every connection that came. A dialler
+// has its answer before that, so who counts descriptors comes here first.
+func (n *testNode) quiet(t *testing.T) {
+	t.Helper()
+	for end := time.Now().Add(15 * time.Second); n.setups.Load() != 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("node %d still serves %d set-ups", n.num, n.setups.Load())
+		}
+	}
 }
 
 func caller(realm, proc string) api.Caller {

@@ -33,6 +33,7 @@ func TestPROBES_N17_RacesDeliverToTheRightProcOrToNobody(t *testing.T) {
 	} else {
 		unix.Close(d.FD)
 	}
+	n.quiet(t)
 	n.ProcEnded("p")
 	before := count(t)
 
