@@ -83,10 +83,23 @@ func (d *delegate) tellConflict(m, other Member) {
 		"name", m.Name, "number", m.Number, "addr", m.Addr, "boot", m.Boot, "other", other.Name, "otherAddr", other.Addr, "otherBoot", other.Boot)
 }
 
-// NotifyMsg takes a message of a node to us; goodbyes are the only ones.
+// NotifyMsg takes a message of a node to us. What does not fit is lost, as packets
+// are; it is said again.
 func (d *delegate) NotifyMsg(b []byte) {
-	if g, ok := decodeGoodbye(b); ok {
-		d.table.leaving(g)
+	m, ok := decodeMessage(b)
+	switch {
+	case !ok:
+	case m.kind == sayGoodbye:
+		d.table.leaving(m.name, m.boot)
+		select {
+		case d.goodbyes <- m:
+		default:
+		}
+	case m.boot == d.cfg.Boot:
+		select {
+		case d.heard <- m.name:
+		default:
+		}
 	}
 }
 

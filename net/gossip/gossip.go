@@ -30,6 +30,9 @@ type Gossip struct {
 	dirty  chan struct{}  // the info changed; holds one
 	joined chan struct{}  // closed by the first contact
 
+	goodbyes chan message // to be answered
+	heard    chan string  // who has heard ours
+
 	ringMu sync.Mutex // orders SetSecrets
 	ring   *memberlist.Keyring
 
@@ -57,6 +60,7 @@ func Start(cfg Config) (*Gossip, error) {
 		cfg: cfg, me: me, log: quiet.New(cfg.Logger, cfg.Clock), table: newTable(cfg.Clock, cfg.Notice),
 		dirty: make(chan struct{}, 1), joined: make(chan struct{}), missing: make(map[string]missing), reached: make(map[string]string),
 	}
+	g.goodbyes, g.heard = make(chan message, 64), make(chan string, 64)
 	g.info = cfg.Info.clone()
 	g.info.Number, g.info.Boot, g.info.Leaving = me.Number, cfg.Boot, false
 	if g.encoded, err = g.info.encode(); err != nil {
@@ -82,7 +86,8 @@ func Start(cfg Config) (*Gossip, error) {
 		t.Shutdown()
 		return nil, api.E(api.Unavailable, "gossip", "", "%v", err)
 	}
-	g.wg.Add(2)
+	g.wg.Add(3)
+	go g.answerGoodbyes()
 	go g.tellChanges()
 	go g.findOthers()
 	return g, nil

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,6 +50,43 @@ func TestFiveNodesFindEachOtherAndLeave(t *testing.T) {
 	if n := n1.told("n1"); n != "joined 1" {
 		t.Errorf("n1 was told of itself: %s", n)
 	}
+}
+
+// What a node says last is said until it is heard: nobody learns of its end first
+// and takes it for one that failed, though every packet of its is lost for a while.
+func TestAGoodbyeIsSaidUntilItIsHeard(t *testing.T) {
+	w := newWorld(t)
+	var lost atomic.Bool
+	slowly := func(c *Config) { c.Notice = 10 * time.Second } // nobody is given up in the meantime
+	n1 := w.start(1, nil, slowly)
+	n2 := w.start(2, []*node{n1}, slowly)
+	n3 := w.start(3, []*node{n1}, func(c *Config) {
+		slowly(c)
+		c.unreachable = func(netip.AddrPort) bool { return lost.Load() }
+	})
+	awaitNames(t, "n1 n2 n3", n1, n2, n3)
+	lost.Store(true)
+	// Two rounds of gossip, so that it has stopped telling that it will leave.
+	back := time.AfterFunc(1500*time.Millisecond, func() { lost.Store(false) })
+	defer back.Stop()
+	n3.leave()
+	awaitNames(t, "n1 n2", n1, n2)
+	for _, x := range []*node{n1, n2} {
+		awaitTold(t, x, "n3", "joined 1, left 1")
+	}
+}
+
+// A member that does not answer keeps nobody from leaving.
+func TestLeaveBesideOneThatIsSilent(t *testing.T) {
+	w := newWorld(t)
+	n1 := w.start(1, nil, nil)
+	n2 := w.start(2, []*node{n1}, nil)
+	n3 := w.start(3, []*node{n1}, nil)
+	awaitNames(t, "n1 n2 n3", n1, n2, n3)
+	n3.stop()
+	n2.leave()
+	awaitTold(t, n1, "n2", "joined 1, left 1")
+	awaitTold(t, n1, "n3", "joined 1, failed 1")
 }
 
 func TestUpdatesReachAll(t *testing.T) {

@@ -4,14 +4,12 @@ import (
 	"context"
 	"time"
 
-	"github.com/hashicorp/memberlist"
-
 	"sigmaos/api"
 )
 
-// Leave says goodbye, so that the others need not find out. It returns when that
-// has gone out, or with the end of ctx; the node is no member any more in either
-// case. Close comes next.
+// Leave says goodbye, so that the others need not find out. It returns when they
+// have heard it and it has gone out to be passed on, or with the end of ctx; the node
+// is no member any more in either case. Close comes next.
 func (g *Gossip) Leave(ctx context.Context) error {
 	limit := g.cfg.Notice
 	if at, ok := ctx.Deadline(); ok {
@@ -32,13 +30,8 @@ func (g *Gossip) Leave(ctx context.Context) error {
 		return nil
 	}
 	g.left = true
-	bye := goodbye{g.me.Name, g.cfg.Boot}
-	for _, m := range g.Members() {
-		if m.Name != g.me.Name && ctx.Err() == nil {
-			g.list.SendToAddress(memberlist.Address{Addr: m.Addr.String(), Name: m.Name}, bye.encode()) // best effort: the info says it too
-		}
-	}
-	g.table.leaving(bye)
+	g.part(ctx, limit/2)
+	g.table.leaving(g.me.Name, g.cfg.Boot)
 	if err := g.list.Leave(max(limit, time.Millisecond)); err != nil {
 		return api.E(api.Deadline, "gossip leave", g.me.Name, "the goodbye has not gone out; the others will find out")
 	}

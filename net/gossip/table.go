@@ -119,13 +119,13 @@ func (t *table) remove(name string) (Member, bool) {
 }
 
 // leaving notes that a member has said goodbye.
-func (t *table) leaving(g goodbye) {
+func (t *table) leaving(name string, boot uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if e := t.alive[g.name]; e != nil && e.Boot == g.boot && !e.Leaving {
+	if e := t.alive[name]; e != nil && e.Boot == boot && !e.Leaving {
 		m := e.Member
 		m.Leaving = true
-		t.alive[g.name] = &entry{m, t.changedLocked()}
+		t.alive[name] = &entry{m, t.changedLocked()}
 	}
 }
 

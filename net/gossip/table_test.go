@@ -48,11 +48,11 @@ func TestNewsAreInOrderAndComplete(t *testing.T) {
 		{func() { tab.remove("b"); tab.put(member("a", 1, 1)) }, "failed b/1, updated a/1"},
 		{func() { tab.put(member("b", 2, 2)) }, "joined b/2"},
 		{func() { tab.put(member("b", 2, 3)) }, "failed b/2, joined b/3"},
-		{func() { tab.leaving(goodbye{"b", 2}); tab.leaving(goodbye{"nobody", 1}) }, ""},
-		{func() { tab.leaving(goodbye{"b", 3}); tab.leaving(goodbye{"b", 3}) }, "updated b/3"},
+		{func() { tab.leaving("b", 2); tab.leaving("nobody", 1) }, ""},
+		{func() { tab.leaving("b", 3); tab.leaving("b", 3) }, "updated b/3"},
 		{func() { tab.put(member("b", 2, 3)) }, "updated b/3"}, // of before the goodbye, overtaken by it
 		{func() { tab.remove("b"); tab.remove("b") }, "left b/3"},
-		{func() { tab.leaving(goodbye{"a", 1}); tab.remove("a"); tab.put(member("a", 1, 2)) }, "failed a/1, joined a/2"},
+		{func() { tab.leaving("a", 1); tab.remove("a"); tab.put(member("a", 1, 2)) }, "failed a/1, joined a/2"},
 		{func() { tab.put(member("d", 4, 1)); tab.remove("d") }, ""},
 	} {
 		step.do()
@@ -213,13 +213,14 @@ func FuzzDecodeInfo(f *testing.F) {
 	})
 }
 
-func FuzzDecodeGoodbye(f *testing.F) {
-	f.Add(goodbye{"n1", 7}.encode())
+func FuzzDecodeMessage(f *testing.F) {
+	f.Add(message{sayGoodbye, "n1", 7}.encode())
+	f.Add(message{sayHeard, "n1", 7}.encode())
 	f.Add([]byte{1, 1, 1, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if g, ok := decodeGoodbye(b); ok {
-			if again, ok := decodeGoodbye(g.encode()); ok && again != g {
-				t.Fatalf("%+v came back as %+v", g, again)
+		if m, ok := decodeMessage(b); ok {
+			if again, ok := decodeMessage(m.encode()); ok && again != m {
+				t.Fatalf("%+v came back as %+v", m, again)
 			}
 		}
 	})
