@@ -51,8 +51,7 @@ func descriptors(t testing.TB) int {
 func TestFAULTS_F21_CallsAreBoundedThoughNobodyReads(t *testing.T) {
 	c, server := channel(t)
 	const calls = 2000
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-	defer cancel()
+	ctx := newOver()
 	var wg sync.WaitGroup
 	for range calls {
 		wg.Go(func() {
@@ -61,6 +60,8 @@ func TestFAULTS_F21_CallsAreBoundedThoughNobodyReads(t *testing.T) {
 			}
 		})
 	}
+	full(t, c, server, calls)
+	close(ctx.over)
 	ended := make(chan struct{})
 	go func() { wg.Wait(); close(ended) }()
 	select {
@@ -130,12 +131,14 @@ func TestCancelsGoWhenSigmadIsHeardAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
+	const calls = 2000 // more than there is room for: the cancels find none
+	ctx := newOver()
 	var wg sync.WaitGroup
-	for range 2000 { // more than there is room for: the cancels find none
+	for range calls {
 		wg.Go(func() { c.Dial(ctx, "ep1-aaaqaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa") })
 	}
+	full(t, c, server, calls)
+	close(ctx.over)
 	wg.Wait()
 	var came bytes.Buffer
 	for buf := make([]byte, 4096); waiting(t, server) > 0; {
@@ -156,6 +159,44 @@ func TestCancelsGoWhenSigmadIsHeardAgain(t *testing.T) {
 			dials++
 		} else if f.Type == wire.TCancel {
 			cancels++
+		}
+	}
+}
+
+// over is a ctx whose deadline comes when the test says so.
+type over struct {
+	context.Context
+	over chan struct{}
+}
+
+func newOver() over { return over{context.Background(), make(chan struct{})} }
+
+func (o over) Done() <-chan struct{} { return o.over }
+
+func (o over) Err() error {
+	select {
+	case <-o.over:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
+// full waits until so many calls have begun and the socket takes no more of their
+// frames.
+func full(t *testing.T, c *Client, server *fdpass.Conn, calls int) {
+	t.Helper()
+	last := 0
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		c.mu.Lock()
+		begun := len(c.pending)
+		c.mu.Unlock()
+		came := waiting(t, server)
+		if begun >= calls && came > 0 && came == last {
+			return
+		}
+		if last = came; time.Now().After(end) {
+			t.Fatalf("%d of %d calls have begun, %d bytes came", begun, calls, came)
 		}
 	}
 }

@@ -160,6 +160,9 @@ func TestCloseEndsEverything(t *testing.T) {
 		end <- root.Watch(ctx, 0, func(uint64, []tree.Event) error { begun <- struct{}{}; return nil })
 	}()
 	<-begun
+	if err := s.purge(ctx, ""); err != nil { // so that the one of the start is over, with its descriptors
+		t.Fatal(err)
+	}
 	before := descriptors(t)
 	s.Close()
 	kind(t, <-end, api.Unavailable, "closed")

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // fakeV2 is a directory with the files of cgroup2, filled and emptied at mkdir
@@ -204,7 +206,6 @@ func TestV2VacatesOwnGroup(t *testing.T) {
 	if err := l.mkdir(own); err != nil {
 		t.Fatal(err)
 	}
-	put(t, own, "cgroup.procs", "4242")
 	l.Dirs[""], l.own[""] = own, own
 	sys := filepath.Join(own, "sigma/sys/n1")
 	mkdir := l.fake.mkdir
@@ -217,19 +218,42 @@ func TestV2VacatesOwnGroup(t *testing.T) {
 		}
 		return mkdir(dir)
 	}
-	// A plain file keeps the process, so somebody has to take it out.
-	moved := make(chan struct{})
+	// A plain file keeps the process that went to sys, so whoever reads it is answered.
+	list := filepath.Join(own, "cgroup.procs")
+	next := func(make func(path string) error) error {
+		return errors.Join(make(list+".next"), os.Rename(list+".next", list))
+	}
+	pipe := func(path string) error { return unix.Mkfifo(path, 0o644) }
+	plain := func(path string) error { return os.WriteFile(path, nil, 0o644) }
+	if err := next(pipe); err != nil {
+		t.Fatal(err)
+	}
+	moved := make(chan error, 1)
 	go func() {
-		defer close(moved)
-		for {
-			if got, _ := read(sys, "cgroup.procs"); got == "4242" {
-				os.WriteFile(filepath.Join(own, "cgroup.procs"), nil, 0o644)
+		for in := true; in; {
+			w, err := os.OpenFile(list, os.O_WRONLY, 0) // until somebody reads
+			if err != nil {
+				moved <- err
+				return
+			}
+			got, _ := read(sys, "cgroup.procs")
+			if in = got != "4242"; in {
+				err = next(pipe)
+				w.WriteString("4242\n")
+			} else {
+				err = next(plain)
+			}
+			if w.Close(); err != nil {
+				moved <- err
 				return
 			}
 		}
+		moved <- nil
 	}()
 	tree := open(t, l, "", "n1")
-	<-moved
+	if err := <-moved; err != nil {
+		t.Fatal(err)
+	}
 	put(t, sys, "cgroup.procs", "")
 	if err := tree.Close(); err != nil {
 		t.Fatal(err)
