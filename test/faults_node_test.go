@@ -226,7 +226,7 @@ func TestFAULTS_F19_BinfsHangs(t *testing.T) {
 	if err := c.Kill(ctx, killed, 0); err != nil {
 		t.Error(err)
 	}
-	short, cancel2 := context.WithTimeout(ctx, 2*time.Second)
+	short, cancel2 := context.WithTimeout(ctx, 5*time.Second) // before binfs is replaced
 	if st, err := c.WaitExit(short, killed); err != nil || st.State != api.Killed {
 		t.Errorf("kill of a start that hangs: %v %v", st, err)
 	}

@@ -161,7 +161,7 @@ func hierarchies() (out []string) {
 func (n *Node) AssertNothingLeft() {
 	n.t.Helper()
 	var left []string
-	for end := time.Now().Add(3 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(15 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		if left = n.left(); len(left) == 0 {
 			return
 		}

@@ -2,7 +2,6 @@ package test
 
 import (
 	"maps"
-	"strings"
 	"testing"
 
 	"sigmaos/sigma/mr"
@@ -26,7 +25,7 @@ func TestFAULTS_F32_AServiceUnderAJobIsKilled(t *testing.T) {
 	want := parts(t, client, "/ux/n4/alone")
 
 	lcsched, shard := queues[0], queues[1]
-	if strings.Contains(shard.err.String(), "this node is lcsched") {
+	if shard.isLCSched() {
 		lcsched, shard = shard, lcsched
 	}
 	c := client.Client("default")

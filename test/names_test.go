@@ -386,14 +386,10 @@ func TestPublishedEndpointGoesWithItsProc(t *testing.T) {
 	if err := c.Kill(ctx, id, 0); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(3 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if _, err := names.Lstat(ctx, "/mem"); api.KindOf(err) == api.NotFound {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatal("the link of an ended proc stays")
-		}
-	}
+	eventually(t, patience, "the link of an ended proc is gone", func() (bool, string) {
+		_, err := names.Lstat(ctx, "/mem")
+		return api.KindOf(err) == api.NotFound, fmt.Sprint(err)
+	})
 }
 
 // RemoveAll ends against somebody who still writes there: what comes meanwhile

@@ -328,10 +328,13 @@ func TestFAULTS_F8_LCSchedIsLost(t *testing.T) {
 	for _, n := range nodes {
 		running = append(running, n.Running(c, &api.ProcDesc{Program: prog, Args: []string{"sleep"}, Class: api.LC, MCPU: 600, Memory: 8 << 20}))
 	}
-	holder := 1
-	if strings.Count(nodes[2].err.String(), "this node is lcsched") > strings.Count(nodes[2].err.String(), "is not lcsched any more") {
-		holder = 2
-	}
+	var holder int
+	eventually(t, patience, "one of n2 and n3 says that it is lcsched", func() (bool, string) {
+		if holder = 1; nodes[2].isLCSched() {
+			holder = 2
+		}
+		return nodes[1].isLCSched() != nodes[2].isLCSched(), fmt.Sprintf("n2: %v, n3: %v", nodes[1].isLCSched(), nodes[2].isLCSched())
+	})
 	nodes[holder].Kill()
 	if st := nodes[0].Await(c, running[holder]); st.State != api.Lost {
 		t.Errorf("what ran there is %+v", st)
@@ -411,12 +414,14 @@ func TestFAULTS_F8_TheNextLCSchedDoesNotWaitForGossip(t *testing.T) {
 		st := nodes[0].Await(c, id)
 		return st.OK(), fmt.Sprintf("%+v", st)
 	})
+	t.Logf("placed again after %v", time.Since(begin).Round(10*time.Millisecond))
+	// What it wrote comes here by a way of its own, perhaps after what it did.
+	eventually(t, patience, "the other one says that it is lcsched", func() (bool, string) { return other.isLCSched(), other.err.String() })
 	log := other.err.String()
 	missed, began := strings.Index(log, "no sigmad is there"), strings.LastIndex(log, "this node is lcsched")
-	if !other.isLCSched() || missed < 0 || missed > began {
+	if missed < 0 || missed > began {
 		t.Errorf("want the other one to miss it, and then to be lcsched, in\n%s", log)
 	}
-	t.Logf("placed again after %v", time.Since(begin).Round(10*time.Millisecond))
 	holder.Start()
 	eventually(t, time.Minute, "the one that died is there again", func() (bool, string) {
 		id, err := c.Spawn(ctx, &api.ProcDesc{Program: prog, Args: []string{"exit", "0"}, Class: api.LC, MCPU: 100, Memory: 8 << 20, Domain: holder.flag("--domain")})
