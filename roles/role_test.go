@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"sigmaos/api"
+	"sigmaos/internal/leaktest"
 	"sigmaos/roles/config"
 	"sigmaos/runtime/binfs"
 	"sigmaos/sigma/admin"
@@ -165,7 +166,7 @@ func TestTwoNodesInOneProcess(t *testing.T) {
 			t.Errorf("%s is left", s.Config.RunDir)
 		}
 	}
-	if err := goleak.Find(ignore, goleak.IgnoreTopFunction("os/signal.signal_recv")); err != nil {
+	if err := leaktest.Find(ignore, goleak.IgnoreTopFunction("os/signal.signal_recv")); err != nil {
 		t.Error(err)
 	}
 	for fd, to := range descriptors(t) {

@@ -10,9 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"sigmaos/api"
+	"sigmaos/internal/leaktest"
 	"sigmaos/naming/memfs"
 	"sigmaos/naming/ninep"
 	"sigmaos/naming/tree"
@@ -35,7 +34,7 @@ func newPeers(t *testing.T) *peers {
 	t.Cleanup(func() {
 		p.wg.Wait()
 		m.Close()
-		goleak.VerifyNone(t)
+		leaktest.None(t)
 	})
 	return p
 }

@@ -16,15 +16,15 @@ import (
 	"time"
 
 	"github.com/hugelgupf/p9/p9"
-	"go.uber.org/goleak"
 
 	"sigmaos/api"
+	"sigmaos/internal/leaktest"
 	"sigmaos/naming/memfs"
 	"sigmaos/naming/tree"
 	"sigmaos/naming/view/viewtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // world is a Listener before a realm whose tree "box" stands behind the link /box.
 type world struct {

@@ -3,13 +3,12 @@ package memfs
 import (
 	"testing"
 
-	"go.uber.org/goleak"
-
+	"sigmaos/internal/leaktest"
 	"sigmaos/naming/tree"
 	"sigmaos/naming/tree/treetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 func TestTree(t *testing.T) {
 	cfg := treetest.All()

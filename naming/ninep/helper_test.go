@@ -8,15 +8,15 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"sigmaos/api"
+	"sigmaos/internal/leaktest"
 	"sigmaos/naming/memfs"
 	"sigmaos/naming/tree"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // pair is a connected pair of stream sockets.
 func pair(t testing.TB) (a, b net.Conn) {

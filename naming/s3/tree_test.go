@@ -9,16 +9,15 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"sigmaos/api"
+	"sigmaos/internal/leaktest"
 	"sigmaos/naming/s3"
 	"sigmaos/naming/s3/s3test"
 	"sigmaos/naming/tree"
 	"sigmaos/naming/tree/treetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 var caller = api.Caller{Node: "n1", Realm: "r1", User: "alice"}
 

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"sigmaos/api"
+	"sigmaos/internal/leaktest"
 	"sigmaos/naming/tree"
 	"sigmaos/naming/tree/treetest"
 )
@@ -52,7 +53,7 @@ func start(t *testing.T, cfg Config) *server {
 	}
 	t.Cleanup(func() {
 		s.Close()
-		goleak.VerifyNone(t, before)
+		leaktest.None(t, before)
 	})
 	return &server{t, s, cfg.Dir}
 }

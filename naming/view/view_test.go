@@ -9,9 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"sigmaos/api"
+	"sigmaos/internal/leaktest"
 	"sigmaos/naming/memfs"
 	"sigmaos/naming/tree"
 	"sigmaos/naming/tree/treetest"
@@ -19,7 +18,7 @@ import (
 	"sigmaos/naming/view/viewtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // perCaller gives each caller of a suite a view of its own.
 type perCaller struct {

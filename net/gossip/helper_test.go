@@ -10,15 +10,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"sigmaos/api"
 	"sigmaos/internal/clock"
+	"sigmaos/internal/leaktest"
 	"sigmaos/net/pki"
 	"sigmaos/net/port"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 const (
 	patience = 30 * time.Second // far beyond anything that should happen

@@ -11,14 +11,13 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"sigmaos/api"
 	"sigmaos/internal/clock"
+	"sigmaos/internal/leaktest"
 	"sigmaos/net/pki"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 const patience = 10 * time.Second // of a test: far beyond anything that should happen
 

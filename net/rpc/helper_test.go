@@ -11,13 +11,12 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"sigmaos/api"
+	"sigmaos/internal/leaktest"
 )
 
 // Every goroutine of this package has an owner that waits for it.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // patience is the bound of waits that should be short: not a measurement.
 const patience = 20 * time.Second

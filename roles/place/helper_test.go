@@ -9,15 +9,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"sigmaos/api"
 	"sigmaos/internal/clock"
+	"sigmaos/internal/leaktest"
 	"sigmaos/net/talk"
 	"sigmaos/sched/node"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // world is a cluster on simulated time, whose engines are real. Messages take time;
 // conversations end by chance, as those of net/talk do: at one side first, with a

@@ -10,12 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"sigmaos/internal/clock"
+	"sigmaos/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // small limits make every bound reachable with little data.
 var small = Limits{RealmBytes: 64 << 10, ProcBytes: 16 << 10, SegmentBytes: 8 << 10}

@@ -13,16 +13,16 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"go.uber.org/goleak"
 
 	"sigmaos/api"
+	"sigmaos/internal/leaktest"
 	"sigmaos/naming/db"
 	"sigmaos/naming/db/dbtest"
 	"sigmaos/naming/db/postgres"
 	"sigmaos/naming/tree"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 func realm(s dbtest.Server, id string) postgres.Realm {
 	return postgres.Realm{ID: id, URL: s.URL, Password: s.Password, Own: "own-of-" + id}

@@ -13,9 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"sigmaos/api"
+	"sigmaos/internal/leaktest"
 	"sigmaos/naming/db"
 	"sigmaos/naming/ninep"
 	"sigmaos/naming/tree"
@@ -26,7 +25,7 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == ProcessName {
 		os.Exit(Main())
 	}
-	goleak.VerifyTestMain(m)
+	leaktest.Main(m)
 }
 
 // session is an open session file that is used as a stream.
