@@ -180,6 +180,10 @@ func TestDoctorCleansWhatAKilledInstanceLeft(t *testing.T) {
 		out, e, code := k.Shell("/usr/bin/env", "SIGMA_CONTEXT="+sock, filepath.Join(bin, "sigmactl"), "run", Proc(t, "hello"))
 		return code == 0, out + e + k.err.String()
 	})
+	// Latency-critical slots have a place of their own in the cpu controller's hierarchy.
+	if out, e, code := k.Shell("/usr/bin/env", "SIGMA_CONTEXT="+sock, filepath.Join(bin, "sigmactl"), "run", "--class", "LC", "--mcpu", "100", Proc(t, "hello")); code != 0 {
+		t.Fatalf("a latency-critical proc: %d\n%s%s", code, out, e)
+	}
 	k.Kill()
 	eventually(t, 3*time.Second, "doctor sees what is left", func() (bool, string) { // its processes are on their way out
 		out, _, _ := n.Ctl("doctor")

@@ -17,7 +17,8 @@ import (
 func TestTreeOnThisMachine(t *testing.T) {
 	l, root := machine(t)
 	tree := open(t, l, root, "n1")
-	for p, want := range map[string]bool{"": false, "lc": false, "be": true, "be/n1": false} {
+	group(t, tree, LC, "r1", "1")
+	for p, want := range map[string]bool{"": false, "lc/n1/r1/1": false, "be": true, "be/n1": false} {
 		if got := value(t, tree, p, "cpu", "cpu.idle", "cpu.idle"); (got == "1") != want {
 			t.Errorf("cpu.idle of %q = %s, want %v", p, got, want)
 		}
@@ -174,7 +175,7 @@ func TestPidsLimit(t *testing.T) {
 }
 
 func TestCPUIsReservedAtEveryLevel(t *testing.T) {
-	l, root := machine(t)
+	l, root := deep(t)
 	a, b := open(t, l, root, "n1"), open(t, l, root, "n2")
 	g1, g2, g3 := group(t, a, LC, "r1", "1"), group(t, a, LC, "r1", "2"), group(t, a, LC, "r2", "3")
 	other := group(t, b, LC, "r1", "1")

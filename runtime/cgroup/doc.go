@@ -7,10 +7,10 @@
 //	<root>/lc/<node>/<realm>/<slot>   latency-critical procs
 //	<root>/be/<node>/<realm>/<slot>   best-effort procs
 //
-// once per hierarchy, in the group that sigmad was started in (a Layout says
-// where that is). Nodes on one machine share <root> and its three branches,
-// because the idle class holds only among siblings: be of one root would
-// compete as an equal with lc of another. So branches are made by whoever comes
+// once per hierarchy, in the group that sigmad was started in (a Layout says where
+// that is); v1's cpu controller has another form of it, below. Nodes on one machine
+// share <root> and its three branches, because the idle class holds only among
+// siblings: be of one root would compete as an equal with lc of another. So branches are made by whoever comes
 // first and removed by whoever leaves last, and both must be safe against
 // another node that does the opposite at that moment.
 //
@@ -31,8 +31,17 @@
 // in a container. v2 has one hierarchy for all controllers, and a limit on <root> is to
 // hold for everything in it: there the branch is below.
 //
-// Before, the branch was below the root everywhere. What nodes of that time left is found
-// and removed like the rest.
+// Each level on the way to a proc costs it time whenever it sleeps or wakes up. Of the
+// cpu controller nothing but weights is wanted, and they say the same without levels
+// between: so where it is alone in its hierarchy, latency-critical slots stand side by
+// side in the root, as <root>/lc.<node>.<realm>.<slot>, each with the weight of what it
+// has reserved, beside sys, which weighs one CPU. What a proc leaves of its share goes to
+// all others that have reserved, not to those of its realm first. Where cpuacct is
+// mounted with cpu, what a realm uses is read there, and the slots are as deep as
+// elsewhere.
+//
+// Before, all branches were below the root everywhere, as deep as in the other
+// hierarchies. What nodes of that time left is found and removed like the rest.
 //
 // A node's sys group is locked (flock on its directory) while the node lives.
 // The kernel lets go of the lock when the node dies in whatever way, which

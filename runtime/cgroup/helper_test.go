@@ -109,6 +109,17 @@ func machine(t *testing.T) (Layout, string) {
 	return l, root
 }
 
+// deep is the machine's layout, with latency-critical slots as deep as their paths: as
+// where cpuacct is mounted with cpu. CPU times cannot be read in it.
+func deep(t *testing.T) (Layout, string) {
+	t.Helper()
+	l, root := machine(t)
+	if cpu, ok := l.Dirs["cpu"]; ok {
+		l.Dirs["cpuacct"] = cpu
+	}
+	return l, root
+}
+
 func open(t *testing.T, l Layout, root, node string) *Tree {
 	t.Helper()
 	tree, err := Open(Config{Layout: l, Root: root, Node: node, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})

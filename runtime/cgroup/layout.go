@@ -100,7 +100,7 @@ var (
 	nameRule = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
 	rootRule = regexp.MustCompile(`^sigma(-[a-z0-9-]{1,34})?$`)
 	// within finds a root in the path of a group.
-	within   = regexp.MustCompile(`/sigma(-[a-z0-9-]{1,34})?(\.be)?/(sys|lc|be)(/|$)`)
+	within   = regexp.MustCompile(`/sigma(-[a-z0-9-]{1,34})?(\.be)?/(sys|lc|be|lc(\.[a-z0-9-]{1,40}){3})(/|$)`)
 	branches = [...]string{"sys", "lc", "be"}
 )
 
@@ -109,7 +109,7 @@ var (
 const beside = ".be"
 
 // steps are the names of the groups on the way to path, which begins with a branch, in
-// the hierarchy of base.
+// the hierarchy of base; none where the path has no group in it.
 func (l Layout) steps(base, root, path string) []string {
 	names := strings.Split(path, "/")
 	switch {
@@ -117,20 +117,32 @@ func (l Layout) steps(base, root, path string) []string {
 		return []string{root}
 	case names[0] == "be" && l.Dirs["cpu"] == base: // v1's, which has no other limits
 		root += beside
+	case names[0] == "lc" && l.flat(base):
+		if len(names) < slotDepth {
+			return nil
+		}
+		return []string{root, flatName(path)}
 	}
 	return append([]string{root}, names...)
 }
 
-// group is the directory of a path in the hierarchy of base.
+// group is the directory of a path in the hierarchy of base; "" where it has none.
 func (l Layout) group(base, root, path string) string {
-	return filepath.Join(append([]string{base}, l.steps(base, root, path)...)...)
+	steps := l.steps(base, root, path)
+	if len(steps) == 0 {
+		return ""
+	}
+	return filepath.Join(append([]string{base}, steps...)...)
 }
 
 // places are the directories of a path that may be there: where it is built, and where
-// versions built it that had the best-effort branch in the root everywhere.
+// versions built it that had all branches in the root, as deep as the paths.
 func (l Layout) places(base, root, path string) []string {
-	out := []string{l.group(base, root, path)}
-	if before := filepath.Join(base, root, path); before != out[0] {
+	var out []string
+	if dir := l.group(base, root, path); dir != "" {
+		out = append(out, dir)
+	}
+	if before := filepath.Join(base, root, path); !slices.Contains(out, before) {
 		out = append(out, before)
 	}
 	return out

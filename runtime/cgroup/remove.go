@@ -33,13 +33,18 @@ func Roots(l Layout) ([]string, error) {
 			if !rootRule.MatchString(n) {
 				continue
 			}
-			if in, err := subdirs(filepath.Join(base, n)); err == nil && !slices.ContainsFunc(in, func(d string) bool { return !slices.Contains(branches[:], d) }) {
+			if in, err := subdirs(filepath.Join(base, n)); err == nil && !slices.ContainsFunc(in, foreignName) {
 				out = append(out, n)
 			}
 		}
 	}
 	slices.Sort(out)
 	return slices.Compact(out), nil
+}
+
+// foreignName reports whether no group in a root has such a name.
+func foreignName(name string) bool {
+	return !slices.Contains(branches[:], name) && flatNode(name) == ""
 }
 
 // Nodes lists the nodes that have groups, dead or alive.
@@ -58,6 +63,13 @@ func Nodes(l Layout, root string) ([]string, error) {
 				}
 				out = append(out, names...)
 			}
+		}
+		slots, err := l.flatSlots(base, root)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range slots {
+			out = append(out, flatNode(s))
 		}
 	}
 	slices.Sort(out)
@@ -101,7 +113,9 @@ func Clean(l Layout, root, node string) error {
 	var errs []error
 	for _, b := range branches {
 		for _, base := range l.bases() {
-			for _, dir := range l.places(base, root, b+"/"+node) {
+			dirs, err := l.nodeDirs(base, root, b, node)
+			errs = append(errs, err)
+			for _, dir := range dirs {
 				for _, pid := range below(dir) {
 					if slices.Contains(spare, pid) {
 						errs = append(errs, write(l.ownDir(base), "cgroup.procs", strconv.Itoa(pid)))
@@ -258,11 +272,29 @@ func (l Layout) disable(root string) {
 	}
 }
 
+// nodeDirs are the directories that have a node's groups of one branch in the hierarchy
+// of base. Not all of them need be there.
+func (l Layout) nodeDirs(base, root, branch, node string) ([]string, error) {
+	out := l.places(base, root, branch+"/"+node)
+	if branch != "lc" {
+		return out, nil
+	}
+	slots, err := l.flatSlots(base, root)
+	for _, s := range slots {
+		if flatNode(s) == node {
+			out = append(out, filepath.Join(base, root, s))
+		}
+	}
+	return out, err
+}
+
 // removeNode removes a node's groups in one branch.
 func (l Layout) removeNode(root, branch, node string) error {
 	var errs []error
 	for _, base := range l.bases() {
-		for _, dir := range l.places(base, root, branch+"/"+node) {
+		dirs, err := l.nodeDirs(base, root, branch, node)
+		errs = append(errs, err)
+		for _, dir := range dirs {
 			errs = append(errs, l.rmTree(dir))
 		}
 	}

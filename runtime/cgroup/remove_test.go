@@ -8,15 +8,22 @@ import (
 	"testing"
 )
 
-// A node that was killed before the best-effort branch was beside the root has groups
-// in it, which are found and removed like those of today.
-func TestBestEffortBranchBelowTheRootIsRemoved(t *testing.T) {
+// A node that was killed before the best-effort branch was beside the root, or before
+// latency-critical slots stood in it, has groups where all branches were once, which are
+// found and removed like those of today.
+func TestBranchesBelowTheRootAreRemoved(t *testing.T) {
+	for _, branch := range []string{"be", "lc"} {
+		t.Run(branch, func(t *testing.T) { branchBelowTheRootIsRemoved(t, branch) })
+	}
+}
+
+func branchBelowTheRootIsRemoved(t *testing.T, branch string) {
 	l, root := machine(t)
 	cpu, ok := l.Dirs["cpu"]
 	if !ok {
 		t.Skip("the cpu controller has no hierarchy of its own")
 	}
-	old := filepath.Join(cpu, root, "be")
+	old := filepath.Join(cpu, root, branch)
 	if err := os.MkdirAll(filepath.Join(old, "n1", "r1", "7"), 0o755); err != nil {
 		t.Fatal(err)
 	}

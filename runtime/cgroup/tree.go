@@ -112,17 +112,18 @@ func Open(cfg Config) (_ *Tree, err error) {
 // top is the path of the node's group in a branch.
 func (t *Tree) top(branch string) string { return branch + "/" + t.node }
 
-// dirs are the directories of a group, one per hierarchy.
-func (t *Tree) dirs(path string) []string {
-	out := t.l.bases()
-	for i, d := range out {
-		out[i] = t.l.group(d, t.root, path)
+// dirs are the directories of a group, one per hierarchy that it is in.
+func (t *Tree) dirs(path string) (out []string) {
+	for _, base := range t.l.bases() {
+		if dir := t.l.group(base, t.root, path); dir != "" {
+			out = append(out, dir)
+		}
 	}
 	return out
 }
 
-// dir is the directory that has a group's files of one controller, and whether
-// they are those of v2.
+// dir is the directory that has a group's files of one controller, "" where the group
+// is not in its hierarchy, and whether they are those of v2.
 func (t *Tree) dir(controller, path string) (string, bool) {
 	d, v2 := t.l.at(controller)
 	return t.l.group(d, t.root, path), v2

@@ -41,17 +41,24 @@ func branchScale(v2 bool) int {
 	return max(1, limit/(one*(runtime.NumCPU()+1)))
 }
 
-// setWeight gives a group a share in proportion to mcpu.
+// setWeight gives a group a share in proportion to mcpu; none to one that is not in the
+// cpu controller's hierarchy.
 func (t *Tree) setWeight(path string, mcpu int) error {
 	dir, v2 := t.dir("cpu", path)
+	if dir == "" {
+		return nil
+	}
 	name, w := weightFile(v2, mcpu)
 	return write(dir, name, strconv.Itoa(w))
 }
 
-// raiseSys makes the sys branch weigh one CPU on the scale of branches. All nodes
-// write the same.
+// raiseSys makes the sys branch weigh one CPU on the scale of branches, or of slots,
+// where those are what is beside it. All nodes write the same.
 func (t *Tree) raiseSys() error {
 	dir, v2 := t.dir("cpu", "sys")
+	if base, _ := t.l.at("cpu"); t.l.flat(base) {
+		return t.setWeight("sys", 1000)
+	}
 	name, w := weightFile(v2, 1000)
 	return write(dir, name, strconv.Itoa(w*branchScale(v2)))
 }
@@ -84,10 +91,13 @@ func (t *Tree) reserve(path string, diff int) error {
 
 // balance makes the lc branch weigh what its nodes weigh together, on the scale of
 // branches. They may be in different processes, so it is done under a lock on the
-// branch.
+// branch. Where there is none, each slot weighs what it has reserved, whosever it is.
 func (l Layout) balance(root string) error {
 	base, v2 := l.at("cpu")
 	lc := l.group(base, root, "lc")
+	if lc == "" {
+		return nil
+	}
 	d, err := lockDir(lc)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // the last node has left
