@@ -42,6 +42,9 @@ func TestFootprintOfAnIdleNode(t *testing.T) {
 		sum += p
 	}
 	t.Logf("Σ PSS %.1f MB, %.2f %% of a core over %v", float64(sum)/1e6, share, span.Round(time.Second))
+	if raceBuild() {
+		t.Skip("the race detector keeps a shadow of the memory that it watches: this is not what a node costs")
+	}
 	if sum > 150_000_000 {
 		t.Errorf("Σ PSS is %.1f MB, want 150 at most", float64(sum)/1e6)
 	}

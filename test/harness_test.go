@@ -8,12 +8,14 @@ package test
 import (
 	"bytes"
 	"context"
+	"debug/buildinfo"
 	"flag"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -240,6 +242,9 @@ func (n *Node) Start() {
 // spawn starts the process and does not wait.
 func (n *Node) spawn() {
 	n.t.Helper()
+	if n.err != nil { // of a life that ended by other means than Stop and Kill
+		n.raced("sigmad", n.err.String())
+	}
 	n.err = &output{}
 	n.cmd = exec.Command(n.bin, n.args...)
 	n.cmd.Env = append(os.Environ(), n.env...)
@@ -321,6 +326,13 @@ func hang(t reporter, pid int) {
 		return len(list) > 0, "it has ended"
 	})
 }
+
+// raceBuild says whether the nodes are built with the race detector, which takes
+// memory and time that are not theirs.
+var raceBuild = sync.OnceValue(func() bool {
+	info, err := buildinfo.ReadFile(filepath.Join(bin, "sigmad"))
+	return err == nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+})
 
 // raced fails the test where a program that was built with the race detector
 // (make test-race) found something.
