@@ -23,10 +23,10 @@ const (
 
 // LC is the question behind the paper's Figure 11: what does a latency-critical
 // proc notice of best-effort procs that use up the machine? A proc with a
-// reservation serves requests of 0.4 ms of work over an endpoint; another one, also
-// reserved, sends them on a schedule, whether answers come or not: one every 2 ms,
-// and then in bursts that use 80 % of the server's reservation. A latency counts
-// from the moment at which its request was due. Runs alone and runs beside twice
+// reservation serves requests of 0.4 ms of work over an endpoint; another one, which
+// has its CPU time from the branch of sigmad, sends them on a schedule, whether answers
+// come or not: one every 2 ms, and then in bursts that use 80 % of the server's
+// reservation. A latency counts from the moment at which its request was due. Runs alone and runs beside twice
 // as many CPU-bound best-effort procs as there are CPUs take turns, with the same
 // server.
 //
@@ -125,6 +125,9 @@ func (l *lcRun) once(ctx context.Context, beside bool) (r lcOnce, err error) {
 		return r, err
 	}
 	defer endProc(ctx, l.c, client.ID)
+	if err := l.view.JoinSys(client.PID); err != nil {
+		return r, err
+	}
 	realm := l.view.Realm
 	s := sample(l.view, "lc/*/"+realm, "be/*/"+realm)
 	begin := s.now()

@@ -8,6 +8,7 @@ import (
 
 	"sigmaos/internal/clock"
 	"sigmaos/roles/schedd"
+	"sigmaos/runtime/apart"
 	"sigmaos/runtime/binfs"
 	"sigmaos/runtime/cgroup"
 	"sigmaos/runtime/logs"
@@ -108,6 +109,11 @@ func startNode(ctx context.Context, s *System) (_ func(context.Context) error, e
 		return nil, err
 	}
 	undo.add(func() error { even.Close(); return nil })
+	separate, err := apart.Start(tree, log)
+	if err != nil {
+		return nil, err
+	}
+	undo.add(func() error { separate.Close(); return nil })
 	if tree.Apart() {
 		giving := yield.Start(tree, log)
 		undo.add(func() error { giving.Close(); return nil })

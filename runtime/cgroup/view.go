@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -13,6 +14,7 @@ import (
 // View reads CPU times of a tree that another process owns.
 type View struct {
 	root  string // the directory of <root> in the hierarchy that counts CPU time
+	cpu   string // and in the one that shares it out
 	v2    bool
 	Node  string // where the process is by which the tree was found
 	Realm string // empty for sigmad and its helpers
@@ -49,6 +51,12 @@ func view(groups, mountinfo string) (v View, err error) {
 	parts := strings.Split(all[controller][at[0]+1:], "/") // root, branch, node, realm, slot
 	parts[0] = strings.TrimSuffix(parts[0], beside)        // cpu and cpuacct are mounted together
 	v.root = filepath.Join(m.dir(outside(all[controller])), parts[0])
+	v.cpu = v.root
+	if !v.v2 {
+		if m, ok := pick(parseMounts(mountinfo), "cpu", all["cpu"]); ok {
+			v.cpu = filepath.Join(m.dir(outside(all["cpu"])), parts[0])
+		}
+	}
 	if len(parts) > 2 {
 		v.Node = parts[2]
 	}
@@ -80,6 +88,12 @@ func (v View) CPU(pattern string) (sum time.Duration, err error) {
 	return sum, nil
 }
 
+// JoinSys gives a process its CPU time as sigmad's, not as a proc's: who measures procs
+// has his own part in it nowhere in their way. On v1 it is counted where it was.
+func (v View) JoinSys(pid int) error {
+	return write(filepath.Join(v.cpu, "sys", v.Node), "cgroup.procs", strconv.Itoa(pid))
+}
+
 // used is the CPU time of a group in the hierarchy that counts it.
 func used(dir string, v2 bool) (time.Duration, error) {
 	if v2 {
@@ -92,8 +106,13 @@ func used(dir string, v2 bool) (time.Duration, error) {
 
 // BEThreads calls fn for each best-effort slot of the node with its threads.
 // Slots that go meanwhile may be missing.
-func (t *Tree) BEThreads(fn func(realm, slot string, tids []int)) error {
-	top, v2 := t.dir("pids", t.top("be"))
+func (t *Tree) BEThreads(fn func(realm, slot string, tids []int)) error { return t.threads("be", fn) }
+
+// LCThreads does the same for the latency-critical slots.
+func (t *Tree) LCThreads(fn func(realm, slot string, tids []int)) error { return t.threads("lc", fn) }
+
+func (t *Tree) threads(branch string, fn func(realm, slot string, tids []int)) error {
+	top, v2 := t.dir("pids", t.top(branch))
 	file := "tasks"
 	if v2 {
 		file = "cgroup.threads"

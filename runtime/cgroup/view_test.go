@@ -2,7 +2,9 @@ package cgroup
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -41,6 +43,11 @@ func TestViewSeesATreeFromOutside(t *testing.T) {
 			t.Fatalf("%v of a process that spins", one)
 		}
 	}
+	if err := v.JoinSys(cmd.Process.Pid); err != nil {
+		t.Error(err)
+	} else if groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", cmd.Process.Pid)); err != nil || !strings.Contains(string(groups), tree.root+"/sys/n1\n") {
+		t.Errorf("after JoinSys: %s, %v", groups, err)
+	}
 	if none, err := v.CPU("lc/*/r1"); none != 0 || err != nil {
 		t.Errorf("of a group that is not there: %v %v", none, err)
 	}
@@ -54,15 +61,17 @@ func TestViewSeesATreeFromOutside(t *testing.T) {
 
 func TestViewOnEachVersion(t *testing.T) {
 	const v1 = "30 20 0:1 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n"
+	const apart = "32 20 0:3 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n33 20 0:4 / /sys/fs/cgroup/cpuacct rw - cgroup cgroup rw,cpuacct\n"
 	const v2 = "31 20 0:2 / /sys/fs/cgroup/unified rw - cgroup2 none rw\n"
 	for _, c := range []struct {
 		name, groups, mounts string
 		want                 View
 	}{
-		{"v1", "3:cpu,cpuacct:/u/sigma-x/be/n/r/7\n0::/\n", v1 + v2, View{root: "/sys/fs/cgroup/cpu/u/sigma-x", Node: "n", Realm: "r"}},
-		{"v1, beside the root", "3:cpu,cpuacct:/u/sigma-x.be/be/n/r/7\n0::/\n", v1 + v2, View{root: "/sys/fs/cgroup/cpu/u/sigma-x", Node: "n", Realm: "r"}},
-		{"v2", "0::/sigma/lc/n/r/7\n", v2, View{root: "/sys/fs/cgroup/unified/sigma", v2: true, Node: "n", Realm: "r"}},
-		{"sigmad", "0::/sigma/sys/n\n", v2, View{root: "/sys/fs/cgroup/unified/sigma", v2: true, Node: "n"}},
+		{"v1", "3:cpu,cpuacct:/u/sigma-x/be/n/r/7\n0::/\n", v1 + v2, View{root: "/sys/fs/cgroup/cpu/u/sigma-x", cpu: "/sys/fs/cgroup/cpu/u/sigma-x", Node: "n", Realm: "r"}},
+		{"v1, beside the root", "3:cpu,cpuacct:/u/sigma-x.be/be/n/r/7\n0::/\n", v1 + v2, View{root: "/sys/fs/cgroup/cpu/u/sigma-x", cpu: "/sys/fs/cgroup/cpu/u/sigma-x", Node: "n", Realm: "r"}},
+		{"v1, each by itself", "3:cpuacct:/u/sigma-x/lc/n/r/7\n4:cpu:/w/sigma-x/lc/n/r/7\n0::/\n", apart + v2, View{root: "/sys/fs/cgroup/cpuacct/u/sigma-x", cpu: "/sys/fs/cgroup/cpu/w/sigma-x", Node: "n", Realm: "r"}},
+		{"v2", "0::/sigma/lc/n/r/7\n", v2, View{root: "/sys/fs/cgroup/unified/sigma", cpu: "/sys/fs/cgroup/unified/sigma", v2: true, Node: "n", Realm: "r"}},
+		{"sigmad", "0::/sigma/sys/n\n", v2, View{root: "/sys/fs/cgroup/unified/sigma", cpu: "/sys/fs/cgroup/unified/sigma", v2: true, Node: "n"}},
 		{"another program", "0::/user.slice\n", v2, View{}},
 	} {
 		got, err := view(c.groups, c.mounts)

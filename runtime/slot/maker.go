@@ -23,7 +23,12 @@ import (
 	"sigmaos/runtime/lsm"
 	"sigmaos/runtime/oom"
 	"sigmaos/runtime/seccomp"
+	"sigmaos/runtime/threads"
 )
+
+// lcSlice is the slice of latency-critical procs: less than the kernel gives anybody
+// who asks for none, so that they wait for no such slice to end when they wake up.
+const lcSlice = 100 * time.Microsecond
 
 // A slot's child may exec from one descriptor number alone, which is the upper
 // bound of its procs' descriptor limits. Opening it makes the kernel allocate a
@@ -272,6 +277,11 @@ func (m *Maker) Make(b Binfs, realm string, class cgroup.Class, fds int64) (_ *S
 	}
 	if err := oom.Set(proc.Pid, score); err != nil { // procs have it from PID 1
 		return nil, err
+	}
+	if class == cgroup.LC {
+		if err := threads.SetSlice(proc.Pid, lcSlice); err != nil {
+			m.cfg.Logger.Debug("slot", "err", err)
+		}
 	}
 	if err := group.Add(proc.Pid); err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sigmaos/runtime/cgroup"
 	"sigmaos/runtime/lsm"
 	"sigmaos/runtime/seccomp"
 )
@@ -288,5 +289,42 @@ func TestEmptyNetworkNamespaceShowsNothing(t *testing.T) {
 	<-done
 	if st, err := os.Stat("/proc/self/net/tcp"); err != nil || st.Mode().Perm()&unix.S_IRUSR == 0 {
 		t.Errorf("our own namespace was changed: %v %v", st, err)
+	}
+}
+
+// Latency-critical procs ask for short slices, so that they need not wait for those of
+// others; best-effort procs have what the kernel gives everybody.
+func TestPaper64_LatencyCriticalProcsHaveShortSlices(t *testing.T) {
+	e := newEnv(t, landlock())
+	own, err := unix.SchedGetAttr(os.Getpid(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if own.Runtime == 0 {
+		t.Skip("this kernel has no slices (Linux 6.12)")
+	}
+	for class, want := range map[cgroup.Class]time.Duration{cgroup.LC: lcSlice, cgroup.BE: time.Duration(own.Runtime)} {
+		s, err := e.maker.Make(e.holder, testRealm, class, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := e.start(s, "sleep")
+		e.running(s)
+		pids, err := s.group.Procs()
+		if err != nil || len(pids) < 2 {
+			t.Fatalf("processes %v, %v; want PID 1 and the proc", pids, err)
+		}
+		for _, pid := range pids {
+			attr, err := unix.SchedGetAttr(pid, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := time.Duration(attr.Runtime); got != want {
+				t.Errorf("class %v: process %d has slices of %v, want %v", class, pid, got, want)
+			}
+		}
+		s.Close()
+		e.await(end)
+		<-s.Gone()
 	}
 }

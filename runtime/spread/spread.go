@@ -27,18 +27,15 @@
 package spread
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sigmaos/runtime/threads"
 )
 
 const (
@@ -92,15 +89,11 @@ type thread struct {
 
 // Start begins. On a machine with one CPU there is nothing to do.
 func Start(g Groups, log *slog.Logger) (*Spreader, error) {
-	s := &Spreader{groups: g, log: log, threads: make(map[int]*thread)}
-	if err := unix.SchedGetaffinity(0, &s.all); err != nil {
-		return nil, fmt.Errorf("spread: the CPUs of this process: %w", err)
+	all, cpus, err := threads.CPUs()
+	if err != nil {
+		return nil, err
 	}
-	for c := range len(s.all) * 64 {
-		if s.all.IsSet(c) {
-			s.cpus = append(s.cpus, c)
-		}
-	}
+	s := &Spreader{groups: g, log: log, all: all, cpus: cpus, threads: make(map[int]*thread)}
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	if len(s.cpus) > 1 {
@@ -159,7 +152,8 @@ func (s *Spreader) look() error {
 		}
 		for _, tid := range tids {
 			t := s.threads[tid]
-			cpu, runs := runs(tid)
+			state, cpu, ok := threads.State(tid)
+			runs := ok && state == 'R'
 			at, ours := number[cpu]
 			switch {
 			case runs && ours && t == nil:
@@ -216,7 +210,7 @@ func (s *Spreader) place() error {
 		case keep && !t.kept:
 			var one unix.CPUSet
 			one.Set(s.cpus[t.CPU])
-			errs = append(errs, set(tid, one))
+			errs = append(errs, threads.Place(tid, one))
 			t.kept = true
 		case !keep && t.kept:
 			errs = append(errs, s.free(tid))
@@ -238,29 +232,5 @@ func (s *Spreader) free(tid int) error {
 	if !s.narrow(tid) {
 		return nil
 	}
-	return set(tid, s.all)
-}
-
-// set puts a thread on CPUs; one that has ended is fine.
-func set(tid int, cpus unix.CPUSet) error {
-	if err := unix.SchedSetaffinity(tid, &cpus); err != nil && err != unix.ESRCH {
-		return fmt.Errorf("spread: placing thread %d: %w", tid, err)
-	}
-	return nil
-}
-
-// runs reports whether a thread runs or waits for a CPU, and on which.
-func runs(tid int) (cpu int, ok bool) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(tid) + "/stat")
-	if err != nil {
-		return 0, false
-	}
-	// The name is in parentheses and may hold anything; the state follows, and the
-	// CPU is field 39 of all.
-	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	if len(f) < 37 || f[0] != "R" {
-		return 0, false
-	}
-	cpu, err = strconv.Atoi(f[36])
-	return cpu, err == nil
+	return threads.Place(tid, s.all)
 }
