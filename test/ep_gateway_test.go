@@ -76,7 +76,7 @@ func TestIngressFromALoadBalancer(t *testing.T) {
 				t.Errorf("proc on %s: %d of %d bytes came back, %v", server.Name, len(got), len(payload), err)
 			}
 			want := fmt.Sprintf("connection from 203.0.113.7:%d", port)
-			eventually(t, 5*time.Second, "the proc's log", func() (bool, string) {
+			eventually(t, patience, "the proc's log", func() (bool, string) {
 				_, e, _ := server.Ctl("logs", string(id))
 				return strings.Contains(e, want), e
 			})

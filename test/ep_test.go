@@ -316,7 +316,7 @@ func TestPaper42_AProcsDeathClosesItsListeners(t *testing.T) {
 	if _, err := waiting.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("a connection that nobody accepted: %v, want its end", err)
 	}
-	eventually(t, 5*time.Second, "the end of the endpoint", func() (bool, string) {
+	eventually(t, patience, "the end of the endpoint", func() (bool, string) {
 		_, err := c.Dial(minute(t), eps[0])
 		return api.KindOf(err) == api.NotFound && strings.Contains(err.Error(), "connection refused"), fmt.Sprint(err)
 	})
@@ -352,7 +352,7 @@ func TestPaper42_TheListenerKnowsTheProc(t *testing.T) {
 	if code != 0 || out != "hello\n" {
 		t.Fatalf("%q %q", out, e)
 	}
-	eventually(t, 5*time.Second, "the listener's log", func() (bool, string) {
+	eventually(t, patience, "the listener's log", func() (bool, string) {
 		_, e, _ := n.Ctl("logs", string(id))
 		return strings.Contains(e, "connection from echo-"), e
 	})

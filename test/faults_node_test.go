@@ -242,7 +242,7 @@ func TestFAULTS_F19_BinfsHangs(t *testing.T) {
 	if d := time.Since(begin); d > 20*time.Second {
 		t.Errorf("it took %v", d)
 	}
-	eventually(t, 3*time.Second, "binfs is back", func() (bool, string) {
+	eventually(t, patience, "binfs is back", func() (bool, string) {
 		pid := n.binfs()
 		return pid != 0 && pid != old, n.err.String()
 	})

@@ -277,7 +277,7 @@ func TestFAULTS_F28_ExitBurst(t *testing.T) {
 		}
 	}
 	for _, n := range nodes {
-		eventually(t, 5*time.Second, "nothing is held on "+n.Name, func() (bool, string) {
+		eventually(t, patience, "nothing is held on "+n.Name, func() (bool, string) {
 			top := n.top(n.Client("default"))
 			b, _ := json.Marshal(top)
 			return top.MemBE == 0 && top.MemLC == 0 && top.Reserved == 0 && top.Queued == 0 && top.Running == 0, string(b)
@@ -344,7 +344,7 @@ func TestFAULTS_F28_JobsThatEndInOneMoment(t *testing.T) {
 		}
 	}
 	for _, n := range nodes {
-		eventually(t, 5*time.Second, "nothing is held on "+n.Name, func() (bool, string) {
+		eventually(t, patience, "nothing is held on "+n.Name, func() (bool, string) {
 			top := n.top(n.Client("default"))
 			b, _ := json.Marshal(top)
 			return top.MemBE == 0 && top.MemLC == 0 && top.Reserved == 0 && top.Queued == 0 && top.Running == 0, string(b)

@@ -162,7 +162,7 @@ func TestRealmQuotasAreOfTheWholeCluster(t *testing.T) {
 		return c.Spawn(ctx, &api.ProcDesc{Program: prog, Args: []string{"sleep"}, Memory: 8 << 20})
 	}
 	for k := range 10 {
-		eventually(t, 5*time.Second, "there is room again", func() (bool, string) {
+		eventually(t, patience, "there is room again", func() (bool, string) {
 			_, err := one(shop[2])
 			return err == nil, fmt.Sprintf("proc %d: %v", k, err)
 		})

@@ -185,7 +185,7 @@ func TestDoctorCleansWhatAKilledInstanceLeft(t *testing.T) {
 		t.Fatalf("a latency-critical proc: %d\n%s%s", code, out, e)
 	}
 	k.Kill()
-	eventually(t, 3*time.Second, "doctor sees what is left", func() (bool, string) { // its processes are on their way out
+	eventually(t, patience, "doctor sees what is left", func() (bool, string) { // its processes are on their way out
 		out, _, _ := n.Ctl("doctor")
 		return strings.Contains(out, "/run/sigma/"+name+" belongs to no running sigmad") && strings.Contains(out, "cgroups of "+name+" below sigma-"+name) && strings.Contains(out, "--clean"), out
 	})
