@@ -172,19 +172,30 @@ func TestTheCheckerFindsPlantedDefects(t *testing.T) {
 		hooks hooks
 		kinds []string
 		harm  time.Duration
+		// between shows a state of renames that must not be seen.
+		between func(*term, *stage) bool
 	}{
 		// Until the end: who reads from the old leader meets what the next wrote.
-		{"stale read", hooks{serveStale: true}, []string{"deaf"}, time.Minute},
-		{"lost write", hooks{ackEarly: true}, []string{"deaf", "kill"}, 700 * time.Millisecond},
+		{"stale read", hooks{serveStale: true}, []string{"deaf"}, time.Minute, nil},
+		{"lost write", hooks{ackEarly: true}, []string{"deaf", "kill"}, 700 * time.Millisecond, nil},
 		// Until the end: what the old leader had begun comes behind all others.
-		{"no fence", hooks{noFence: true}, []string{"pause"}, time.Minute},
-		{"rename shows both names", hooks{publish: linkFirst}, nil, 0},
-		{"rename shows neither name", hooks{publish: unlinkFirst}, nil, 0},
+		{"no fence", hooks{noFence: true}, []string{"pause"}, time.Minute, nil},
+		{"rename shows both names", hooks{}, nil, 0, linkFirst},
+		{"rename shows neither name", hooks{}, nil, 0, unlinkFirst},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for round, began := 0, time.Now(); time.Since(began) < 55*time.Second; round++ {
 				s := seed()
-				w := newWorld(t, c.hooks, s)
+				var w *world
+				h := c.hooks
+				if c.between != nil {
+					h.publish = func(t *term, s *stage) {
+						if c.between(t, s) {
+							w.answers(8)
+						}
+					}
+				}
+				w = newWorld(t, h, s)
 				w.planted, w.harm = true, c.harm
 				w.run(3500*time.Millisecond, s, c.kinds)
 				if w.check() == porcupine.Illegal {
@@ -198,25 +209,41 @@ func TestTheCheckerFindsPlantedDefects(t *testing.T) {
 }
 
 // linkFirst shows the new names of what was renamed while the old ones are there.
-func linkFirst(t *term, s *stage) {
+func linkFirst(t *term, s *stage) (renames bool) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	for k, id := range s.ents {
 		if dir, n := s.st.nodes[k.parent], s.st.nodes[id]; dir != nil && n != nil {
 			s.st.link(dir, k.name, n)
+			renames = true
 		}
 	}
-	t.mu.Unlock()
-	time.Sleep(time.Millisecond)
+	return renames
 }
 
 // unlinkFirst takes the old names away while the new ones are not there yet.
-func unlinkFirst(t *term, s *stage) {
+func unlinkFirst(t *term, s *stage) (renames bool) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	for k, id := range s.ents {
 		if dir := s.st.nodes[k.parent]; dir != nil && id == 0 {
 			s.st.unlink(dir, k.name)
+			renames = true
 		}
 	}
-	t.mu.Unlock()
-	time.Sleep(time.Millisecond)
+	return renames
+}
+
+// answers waits until the clients have had so many more, however slow the machine,
+// or until they seem to have none.
+func (w *world) answers(more int) {
+	count := func() int {
+		w.hmu.Lock()
+		defer w.hmu.Unlock()
+		return len(w.history)
+	}
+	end := time.Now().Add(100 * time.Millisecond)
+	for want := count() + more; count() < want && time.Now().Before(end); {
+		time.Sleep(200 * time.Microsecond)
+	}
 }
