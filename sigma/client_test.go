@@ -15,6 +15,7 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/api/wire"
+	"sigmaos/internal/leaktest"
 	"sigmaos/net/fdpass"
 )
 
@@ -328,6 +329,7 @@ func TestHostileAnswersLeakNoDescriptor(t *testing.T) {
 		"no reply":                      {{flags: fd, fd: true, id: 1, p: peer}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			leaktest.Settle()
 			before := descriptors(t)
 			server, raw, err := fdpass.Pair(unix.SOCK_STREAM)
 			if err != nil {

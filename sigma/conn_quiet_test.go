@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sigmaos/internal/leaktest"
 )
 
 // looks counts how often a waiting reader of an end looks at it between the peer's
@@ -203,6 +205,7 @@ func TestAConnectionNeedsNoMoreDescriptors(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer b.Close()
+			leaktest.Settle()
 			before := descriptors(t)
 			leave(t, free)
 			a, err := newConn(fds[0], Peer{}, Peer{})
@@ -291,6 +294,7 @@ func TestLateSocketsTakeOneDescriptor(t *testing.T) {
 func TestCloseGivesBackEveryDescriptor(t *testing.T) {
 	warm, _ := ends(t, socketpair) // the run-time's poller has descriptors of its own
 	warm.Close()
+	leaktest.Settle()
 	before := descriptors(t)
 	for range 20 {
 		a, b := ends(t, socketpair)

@@ -1,6 +1,7 @@
 package leaktest
 
 import (
+	"os"
 	"testing"
 	"time"
 
@@ -17,4 +18,28 @@ func TestLateEndsAreNoLeaks(t *testing.T) {
 		t.Error("a goroutine that sleeps for 2 s is not found")
 	}
 	None(t, before)
+}
+
+// After Settle the collector closes nothing any more of what was forgotten before, and
+// the first pipe or socket takes no more than its own descriptors.
+func TestSettleClosesWhatWasForgotten(t *testing.T) {
+	count := func() int {
+		list, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	Settle()
+	before := count()
+	if _, _, err := os.Pipe(); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(); n != before+2 {
+		t.Errorf("a pipe has %d descriptors", n-before)
+	}
+	Settle()
+	if n := count(); n != before {
+		t.Errorf("of a pipe that was forgotten %d descriptors are left", n-before)
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"sigmaos/api"
+	"sigmaos/internal/leaktest"
 	"sigmaos/naming/tree"
 )
 
@@ -163,6 +164,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	if err := s.purge(ctx, ""); err != nil { // so that the one of the start is over, with its descriptors
 		t.Fatal(err)
 	}
+	leaktest.Settle()
 	before := descriptors(t)
 	s.Close()
 	kind(t, <-end, api.Unavailable, "closed")

@@ -13,6 +13,7 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/api/wire"
+	"sigmaos/internal/leaktest"
 	"sigmaos/net/control"
 	"sigmaos/net/dialproxy"
 	"sigmaos/net/fdpass"
@@ -141,6 +142,7 @@ func TestNoDescriptorWhereNoneCanGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	leaktest.Settle()
 	before := descriptors(t)
 	client := channel(t, p, "client")
 	for range 100 {
@@ -178,6 +180,7 @@ func TestAnswersToTheDeadAreClosed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	leaktest.Settle()
 	before := descriptors(t)
 	for range 20 {
 		client := channel(t, p, "client")

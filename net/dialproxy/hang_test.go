@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sigmaos/api"
+	"sigmaos/internal/leaktest"
 )
 
 // hung is a cluster whose node 3 is somebody who does what it likes with a
@@ -98,6 +99,7 @@ func TestFAULTS_F22_DialEndsWhateverTheOtherNodeDoes(t *testing.T) {
 			if tt.want == api.Unavailable { // the others are answered, however busy the machine is
 				n.step = 500 * time.Millisecond
 			}
+			leaktest.Settle()
 			before := count(t)
 			ep, _ := api.NewEndpoint(3, 7)
 			begin := time.Now()
@@ -140,6 +142,7 @@ func TestFAULTS_F22_SetupThatStopsHalfWayEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	leaktest.Settle()
 	before := count(t)
 	for cut := 1; cut < len(good); cut += 9 {
 		conn, err := net.Dial("tcp", n.lis.Addr().String())

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sigmaos/api"
+	"sigmaos/internal/leaktest"
 )
 
 // Every default of a realm leaves room for another, with however few
@@ -182,6 +183,7 @@ func TestFAULTS_F26_NoDescriptorsLeft(t *testing.T) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
 		t.Fatal(err)
 	}
+	leaktest.Settle()
 	before := count(t)
 	try := func(name string, from uint16, target api.Target, want api.Kind) {
 		t.Helper()

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sigmaos/api"
+	"sigmaos/internal/leaktest"
 )
 
 // filled waits until the stock is full.
@@ -21,6 +22,7 @@ func filled(t *testing.T, s *pairs) {
 }
 
 func TestPairsAreReplacedAndClosed(t *testing.T) {
+	leaktest.Settle()
 	before := count(t)
 	s := newPairs()
 	ctx, stop := context.WithCancel(context.Background())

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sigmaos/api"
+	"sigmaos/internal/leaktest"
 	"sigmaos/net/control"
 )
 
@@ -35,6 +36,7 @@ func TestPROBES_N17_RacesDeliverToTheRightProcOrToNobody(t *testing.T) {
 	}
 	n.quiet(t)
 	n.ProcEnded("p")
+	leaktest.Settle()
 	before := count(t)
 
 	var (

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sigmaos/internal/leaktest"
 )
 
 // conns makes both ends of a pair Conns; opts are those of the second.
@@ -129,6 +131,7 @@ func TestADescriptorIsThereWithTheFirstByteOfItsMessage(t *testing.T) {
 }
 
 func TestWhatNobodyTookIsClosed(t *testing.T) {
+	leaktest.Settle()
 	before := open(t)
 	a, b := conns(t, unix.SOCK_STREAM, Take)
 	fd := file(t, "x")
@@ -164,6 +167,7 @@ func dup(t *testing.T, fd int) int {
 
 // PROBES N14: what a peer sends to who takes nothing goes nowhere.
 func TestPROBES_N14_WithoutTakeNothingComes(t *testing.T) {
+	leaktest.Settle()
 	before := open(t)
 	a, b := conns(t, unix.SOCK_STREAM)
 	fd := file(t, "x")
@@ -206,6 +210,7 @@ func raw(t *testing.T, c *Conn, p string, fds []int) {
 
 // More than the buffer for them holds: the kernel cuts the list.
 func TestTruncatedListOfDescriptors(t *testing.T) {
+	leaktest.Settle()
 	before := open(t)
 	a, b := conns(t, unix.SOCK_STREAM, Take)
 	fd := file(t, "x")
@@ -387,6 +392,7 @@ func TestFromUnixTakesTheConnectionOver(t *testing.T) {
 }
 
 func TestNewRefusesWhatIsNoSocket(t *testing.T) {
+	leaktest.Settle()
 	before := open(t)
 	fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"sigmaos/api"
 	"sigmaos/api/wire"
+	"sigmaos/internal/leaktest"
 	"sigmaos/net/realmtoken"
 	"sigmaos/sigma"
 )
@@ -154,6 +155,7 @@ func TestPROBES_N32_ATokenDiesWithItsRealm(t *testing.T) {
 func TestStrangersAreGoneInTime(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.AuthTime = 3 * time.Second; c.WrongDelay = time.Millisecond })
 	w.client("r1") // what is made once is made
+	leaktest.Settle()
 	before := open(t)
 	hello := captureHello(t)
 	secure := func(t *testing.T, c net.Conn) *tls.Conn {
@@ -242,6 +244,7 @@ func captureHello(t *testing.T) []byte {
 func TestACrowdOfStrangersKeepsNobodyOut(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.AuthTime = 4 * time.Second; c.Strangers, c.StrangersEach = 64, 16 })
 	w.client("r1")
+	leaktest.Settle()
 	before := open(t)
 	var crowd []net.Conn
 	for i := range 5000 {
@@ -301,6 +304,7 @@ func TestARealmHasItsShareOfConnections(t *testing.T) {
 func TestGatewayCloseEndsItsConnections(t *testing.T) {
 	w := newWorld(t, nil)
 	ep := w.proc("r1", echo)
+	leaktest.Settle()
 	before := open(t)
 	c := w.client("r1")
 	conn := w.dial(c, ep)

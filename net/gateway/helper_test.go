@@ -20,6 +20,7 @@ import (
 	"sigmaos/api"
 	"sigmaos/api/wire"
 	"sigmaos/internal/clock"
+	"sigmaos/internal/leaktest"
 	"sigmaos/net/control"
 	"sigmaos/net/dialproxy"
 	"sigmaos/net/pki"
@@ -59,6 +60,7 @@ func TestMain(m *testing.M) {
 
 func newWorld(t testing.TB, change func(*Config)) *world {
 	t.Helper()
+	leaktest.Settle()
 	before := open(t)
 	t.Cleanup(func() { await(t, before) }) // nothing of one test goes during the next
 	w := &world{t: t, realm: map[string]bool{"r1": true, "r2": true}}

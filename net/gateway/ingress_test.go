@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sigmaos/api"
+	"sigmaos/internal/leaktest"
 	"sigmaos/sigma"
 )
 
@@ -109,6 +110,7 @@ func TestIngressServesNobodyElse(t *testing.T) {
 	ep := w.proc("r1", func(_ *sigma.Conn, p api.Peer) { t.Errorf("a connection reached the proc: %+v", p) })
 	other := w.proc("r2", func(_ *sigma.Conn, p api.Peer) { t.Errorf("a connection reached another realm's proc: %+v", p) })
 	closed, _ := api.NewEndpoint(1, 1)
+	leaktest.Settle()
 	before := open(t)
 	for name, tt := range map[string]struct {
 		from   string

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sigmaos/api"
+	"sigmaos/internal/leaktest"
 	"sigmaos/sigma"
 )
 
@@ -111,6 +112,7 @@ func TestRelayEndsWithTheProc(t *testing.T) {
 		io.ReadFull(c, make([]byte, 10))
 		io.Copy(c, stream(3, last))
 	})
+	leaktest.Settle()
 	before := open(t)
 	c := w.client("r1")
 	conn := w.dial(c, ep)

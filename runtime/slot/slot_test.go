@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sigmaos/internal/leaktest"
 	"sigmaos/runtime/cgroup"
 	"sigmaos/runtime/lsm"
 	"sigmaos/runtime/seccomp"
@@ -248,6 +249,7 @@ func TestSlotsLeaveNoDescriptors(t *testing.T) {
 		<-s.Gone()
 	}
 	run()
+	leaktest.Settle()
 	before := count()
 	for range 10 {
 		run()
