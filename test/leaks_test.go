@@ -133,16 +133,14 @@ func orphans(add func(string, ...any)) {
 	}
 }
 
-// anothers says whether a process descends from another test process, which runs
-// beside this one: its namespaces began as copies of what was mounted then, here, too.
+// anothers says whether a process does not descend from this one, as all that a test
+// starts does, orphans too: other nodes and tests of the machine have namespaces that
+// began as copies of what was mounted then, here, too.
 func anothers(pid int) bool {
 	for pid > 1 && pid != os.Getpid() {
-		if exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); strings.HasSuffix(exe, ".test") {
-			return true
-		}
 		pid = parentOf(pid)
 	}
-	return false
+	return pid != os.Getpid()
 }
 
 // hierarchies are the mount points of cgroups, of every version.

@@ -2,6 +2,7 @@ package attack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -72,16 +73,13 @@ func (s *Suite) victim(ctx context.Context, c *admin.Client) (v victim, err erro
 	if err := c.WaitStart(ctx, id); err != nil {
 		return v, err
 	}
-	said, err := Lines(ctx, c, id, false)
+	said, err := s.firstLine(ctx, c, id)
 	if err != nil {
 		return v, err
 	}
-	if len(said) != 1 {
-		return v, fmt.Errorf("%s said %v, want its endpoint", id, said)
-	}
-	ep, err := wire.DecodeEndpoint(said[0].payload())
+	ep, err := wire.DecodeEndpoint(said.payload())
 	if _, _, _, ok := ep.Parse(); err != nil || !ok {
-		return v, fmt.Errorf("%s said %q, want its endpoint", id, said[0].Text)
+		return v, fmt.Errorf("%s said %q, want its endpoint", id, said.Text)
 	}
 	list, err := c.Procs(ctx, api.ProcFilter{}) // which tells an operator the pids
 	for _, p := range list {
@@ -90,6 +88,22 @@ func (s *Suite) victim(ctx context.Context, c *admin.Client) (v victim, err erro
 		}
 	}
 	return v, fmt.Errorf("%s is not among the procs (%v)", id, err)
+}
+
+// firstLine waits for the first that a probe prints: it comes by another way than its
+// Started, and perhaps later.
+func (s *Suite) firstLine(ctx context.Context, c *admin.Client, id api.ProcID) (Attempt, error) {
+	for end := time.Now().Add(s.opt.Longer); ; time.Sleep(5 * time.Millisecond) {
+		said, err := Lines(ctx, c, id, false)
+		switch {
+		case len(said) > 0:
+			return said[0], nil
+		case ctx.Err() != nil:
+			return Attempt{}, ctx.Err()
+		case time.Now().After(end):
+			return Attempt{}, errors.Join(fmt.Errorf("%s has said nothing after %v, want its endpoint", id, s.opt.Longer), err)
+		}
+	}
 }
 
 // Victim is the proc of the other realm.
