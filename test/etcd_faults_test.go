@@ -77,6 +77,8 @@ func TestFAULTS_F12_EtcdQuorumLost(t *testing.T) {
 	if w, err := c.Why(minute(t), string(sleeper)); err != nil || w.Proc.State != api.Running {
 		t.Errorf("the proc is %v, %v after it all", w.Proc.State, err)
 	}
+	p.list[1].answers()
+	p.list[2].answers()
 }
 
 // register is a file that one client writes with growing numbers, and what is

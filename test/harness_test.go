@@ -222,6 +222,13 @@ const patience = time.Minute
 func (n *Node) Start() {
 	n.t.Helper()
 	n.spawn()
+	n.answers()
+}
+
+// answers waits until a node that was spawned answers: one that is stopped before that
+// has not come to clean what it left when it was killed.
+func (n *Node) answers() {
+	n.t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		c, err := n.connect("default")
 		if err == nil {
