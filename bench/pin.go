@@ -3,11 +3,11 @@ package bench
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
-	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"sigmaos/runtime/threads"
 )
 
 // pin puts all threads of a process on cpus; none is anywhere. Threads that
@@ -25,11 +25,7 @@ func pin(pid int, cpus []int) error {
 	done := map[int]bool{pid: true}
 	for fresh := true; fresh; {
 		fresh = false
-		tids, err := threads(pid)
-		if err != nil {
-			return err
-		}
-		for _, tid := range tids {
+		for _, tid := range threads.List(pid) {
 			if done[tid] {
 				continue
 			}
@@ -45,31 +41,12 @@ func pin(pid int, cpus []int) error {
 	return nil
 }
 
-func threads(pid int) (tids []int, err error) {
-	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range list {
-		if tid, err := strconv.Atoi(e.Name()); err == nil {
-			tids = append(tids, tid)
-		}
-	}
-	return tids, nil
-}
-
 // places are one CPU for both processes, and one for each. The second is
 // missing where this process may use one CPU only.
 func places() ([]place, error) {
-	var set unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &set); err != nil {
-		return nil, fmt.Errorf("bench: sched_getaffinity: %w", err)
-	}
-	var cpus []int
-	for c := range len(set) * 64 {
-		if set.IsSet(c) {
-			cpus = append(cpus, c)
-		}
+	_, cpus, err := threads.CPUs()
+	if err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
 	}
 	first, last := cpus[0], cpus[len(cpus)-1]
 	out := []place{{[]int{first}, []int{first}}, {[]int{first}, []int{last}}}

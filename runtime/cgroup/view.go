@@ -52,9 +52,9 @@ func view(groups, mountinfo string) (v View, err error) {
 	parts[0] = strings.TrimSuffix(parts[0], beside)        // cpu and cpuacct are mounted together
 	v.root = filepath.Join(m.dir(outside(all[controller])), parts[0])
 	v.cpu = v.root
-	if !v.v2 {
-		if m, ok := pick(parseMounts(mountinfo), "cpu", all["cpu"]); ok {
-			v.cpu = filepath.Join(m.dir(outside(all["cpu"])), parts[0])
+	if group, ok := all["cpu"]; ok {
+		if m, ok := pick(parseMounts(mountinfo), "cpu", group); ok {
+			v.cpu = filepath.Join(m.dir(outside(group)), parts[0])
 		}
 	}
 	if len(parts) > 2 {
@@ -89,8 +89,12 @@ func (v View) CPU(pattern string) (sum time.Duration, err error) {
 }
 
 // JoinSys gives a process its CPU time as sigmad's, not as a proc's: who measures procs
-// has his own part in it nowhere in their way. On v1 it is counted where it was.
+// has his own part in it nowhere in their way. It is counted where it was: where one
+// hierarchy counts and shares out, nothing is done.
 func (v View) JoinSys(pid int) error {
+	if v.cpu == v.root {
+		return nil
+	}
 	return write(filepath.Join(v.cpu, "sys", v.Node), "cgroup.procs", strconv.Itoa(pid))
 }
 

@@ -45,7 +45,7 @@ func TestViewSeesATreeFromOutside(t *testing.T) {
 	}
 	if err := v.JoinSys(cmd.Process.Pid); err != nil {
 		t.Error(err)
-	} else if groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", cmd.Process.Pid)); err != nil || !strings.Contains(string(groups), tree.root+"/sys/n1\n") {
+	} else if groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", cmd.Process.Pid)); err != nil || v.cpu != v.root && !strings.Contains(string(groups), tree.root+"/sys/n1\n") {
 		t.Errorf("after JoinSys: %s, %v", groups, err)
 	}
 	if none, err := v.CPU("lc/*/r1"); none != 0 || err != nil {

@@ -26,6 +26,17 @@ func CPUs() (all unix.CPUSet, list []int, err error) {
 	return all, list, nil
 }
 
+// List are the threads of a process, none when it is gone.
+func List(pid int) (tids []int) {
+	list, _ := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/task")
+	for _, e := range list {
+		if tid, err := strconv.Atoi(e.Name()); err == nil {
+			tids = append(tids, tid)
+		}
+	}
+	return tids
+}
+
 // Place lets a thread run on these CPUs alone; one that has ended is fine.
 func Place(tid int, cpus unix.CPUSet) error {
 	if err := unix.SchedSetaffinity(tid, &cpus); err != nil && err != unix.ESRCH {
