@@ -330,10 +330,11 @@ func TestFAULTS_F8_LCSchedIsLost(t *testing.T) {
 	}
 	var holder int
 	eventually(t, patience, "one of n2 and n3 says that it is lcsched", func() (bool, string) {
-		if holder = 1; nodes[2].isLCSched() {
+		second, third := nodes[1].isLCSched(), nodes[2].isLCSched()
+		if holder = 1; third {
 			holder = 2
 		}
-		return nodes[1].isLCSched() != nodes[2].isLCSched(), fmt.Sprintf("n2: %v, n3: %v", nodes[1].isLCSched(), nodes[2].isLCSched())
+		return second != third, fmt.Sprintf("n2: %v, n3: %v", second, third)
 	})
 	nodes[holder].Kill()
 	if st := nodes[0].Await(c, running[holder]); st.State != api.Lost {

@@ -60,7 +60,7 @@ func (g *Gossip) send(to Member, m message) {
 func (g *Gossip) part(ctx context.Context, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	again := time.NewTicker(g.cfg.Notice / 40)
+	again := time.NewTicker(max(time.Millisecond, min(g.cfg.Notice/40, limit/8)))
 	defer again.Stop()
 	deaf := make(map[string]Member)
 	for _, m := range g.Members() {

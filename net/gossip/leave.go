@@ -32,6 +32,9 @@ func (g *Gossip) Leave(ctx context.Context) error {
 	g.left = true
 	g.part(ctx, limit/2)
 	g.table.leaving(g.me.Name, g.cfg.Boot)
+	if at, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(at))
+	}
 	if err := g.list.Leave(max(limit, time.Millisecond)); err != nil {
 		return api.E(api.Deadline, "gossip leave", g.me.Name, "the goodbye has not gone out; the others will find out")
 	}

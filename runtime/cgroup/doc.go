@@ -41,7 +41,9 @@
 // elsewhere.
 //
 // Before, all branches were below the root everywhere, as deep as in the other
-// hierarchies. What nodes of that time left is found and removed like the rest.
+// hierarchies. What nodes of that time left is found and removed like the rest. One
+// that lives weighs more in the root than slots side by side do, and than the sys that a
+// newer node sets: nodes below one root are to be of one version.
 //
 // A node's sys group is locked (flock on its directory) while the node lives.
 // The kernel lets go of the lock when the node dies in whatever way, which

@@ -211,6 +211,26 @@ func TestFAULTS_F34_SlotsOfADeadNodeInTheRootAreRemoved(t *testing.T) {
 	}
 }
 
+// Close kills what was on its way into a slot's groups and is in the root's alone.
+func TestFAULTS_F34_CloseKillsWhatIsHalfInASlot(t *testing.T) {
+	l, root, cpu := side(t)
+	tree := open(t, l, root, "n1")
+	half := sleeper(t)
+	group(t, tree, LC, "r", "1")
+	if err := write(filepath.Join(cpu, "lc.n1.r.1"), "cgroup.procs", fmt.Sprint(half.Process.Pid)); err != nil {
+		t.Fatal(err)
+	}
+	if err := tree.Close(); err != nil {
+		t.Error(err)
+	}
+	if st, err := half.Process.Wait(); err != nil || st.Success() {
+		t.Errorf("the process ended with %v %v", st, err)
+	}
+	if l.there(root) {
+		t.Error("the root is still there")
+	}
+}
+
 func TestSlotsAreSideBySideWhereCPUIsAlone(t *testing.T) {
 	for _, c := range []struct {
 		name string

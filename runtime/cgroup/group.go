@@ -76,8 +76,9 @@ func (g *Group) SetPids(n int) error {
 	return nil
 }
 
-// SetCPU reserves mCPU for an LC group, 0 to give them back: the weight of it
-// and of every level above is the mCPU below. Nothing happens for BE.
+// SetCPU reserves mCPU for an LC group, 0 to give them back: the weight of it, and of
+// every level above where it has some (see the package comment), is the mCPU below.
+// Nothing happens for BE.
 func (g *Group) SetCPU(mcpu int) error {
 	if g.class != LC {
 		return nil

@@ -357,10 +357,14 @@ func (t *Tree) Close() error {
 	defer t.lock.Close()
 	var errs []error
 	for _, b := range []string{"lc", "be"} {
-		for _, d := range t.dirs(t.top(b)) {
-			if pids := below(d); len(pids) > 0 {
-				t.log.Warn("processes are left in a node's cgroup; killing them", "group", d, "pids", pids)
-				errs = append(errs, killTree(d, nil))
+		for _, base := range t.l.bases() {
+			dirs, err := t.l.nodeDirs(base, t.root, b, t.node)
+			errs = append(errs, err)
+			for _, d := range dirs {
+				if pids := below(d); len(pids) > 0 {
+					t.log.Warn("processes are left in a node's cgroup; killing them", "group", d, "pids", pids)
+					errs = append(errs, killTree(d, nil))
+				}
 			}
 		}
 		errs = append(errs, t.l.removeNode(t.root, b, t.node))
