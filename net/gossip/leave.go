@@ -8,7 +8,7 @@ import (
 )
 
 // Leave says goodbye, so that the others need not find out. It returns when they
-// have heard it and it has gone out to be passed on, or with the end of ctx; the node
+// have heard it and it has gone out to be passed on, or at ctx's deadline; the node
 // is no member any more in either case. Close comes next.
 func (g *Gossip) Leave(ctx context.Context) error {
 	limit := g.cfg.Notice

@@ -53,7 +53,7 @@ func (t *Tree) setWeight(path string, mcpu int) error {
 }
 
 // raiseSys makes the sys branch weigh one CPU on the scale of branches, or of slots,
-// where those are what is beside it. All nodes write the same.
+// where those are what is beside it. All nodes, being of one version, write the same.
 func (t *Tree) raiseSys() error {
 	dir, v2 := t.dir("cpu", "sys")
 	if base, _ := t.l.at("cpu"); t.l.flat(base) {
