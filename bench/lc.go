@@ -26,9 +26,9 @@ const (
 // reservation serves requests of 0.4 ms of work over an endpoint; another one, which
 // has its CPU time from the branch of sigmad, sends them on a schedule, whether answers
 // come or not: one every 2 ms, and then in bursts that use 80 % of the server's
-// reservation. A latency counts from the moment at which its request was due. Runs alone and runs beside twice
-// as many CPU-bound best-effort procs as there are CPUs take turns, with the same
-// server.
+// reservation. A latency counts from the moment at which its request was due. Runs
+// alone and runs beside twice as many CPU-bound best-effort procs as there are CPUs
+// take turns, with the same server.
 //
 // The value is the ratio of the 99th percentiles, the median of the pairs of runs.
 // What is left over is the CPU time that the machine had and latency-critical

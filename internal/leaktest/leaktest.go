@@ -1,7 +1,6 @@
 // Package leaktest finds goroutines that tests have left running, and helps to count
-// descriptors. For goroutines it is goleak, but
-// gives those that end by themselves the time that a busy machine takes: goleak alone
-// looks for less than half a second.
+// descriptors. For goroutines it is goleak, but gives those that end by themselves the
+// time that a busy machine takes: goleak alone looks for less than half a second.
 package leaktest
 
 import (

@@ -10,9 +10,9 @@
 // once per hierarchy, in the group that sigmad was started in (a Layout says where
 // that is); v1's cpu controller has another form of it, below. Nodes on one machine
 // share <root> and its three branches, because the idle class holds only among
-// siblings: be of one root would compete as an equal with lc of another. So branches are made by whoever comes
-// first and removed by whoever leaves last, and both must be safe against
-// another node that does the opposite at that moment.
+// siblings: be of one root would compete as an equal with lc of another. So branches
+// are made by whoever comes first and removed by whoever leaves last, and both must be
+// safe against another node that does the opposite at that moment.
 //
 // <root> weighs as many CPUs as the machine has, beside what else the host runs.
 // The weight at every level of lc is the mCPU below it. be is idle class as a
