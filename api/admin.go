@@ -212,6 +212,7 @@ type ProcInfo struct {
 	Digest  string    `json:"digest"`
 	Args    []string  `json:"args,omitempty"`
 	Class   Class     `json:"class"`
+	Near    []string  `json:"near,omitempty"` // nodes on which it had better run
 	MCPU    int64     `json:"mcpu,omitempty"`
 	Memory  int64     `json:"memory"` // bytes, the limit
 	State   State     `json:"state"`

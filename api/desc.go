@@ -17,6 +17,7 @@ const (
 	MaxData      = 4 << 10 // result data of Exited
 	MaxMessage   = 1 << 10 // message of Exited
 	MaxApart     = 64      // ids in Apart
+	MaxNear      = 4       // nodes in Near
 	DefaultMem   = 64 << 20
 	DefaultFDs   = 1024
 	DefaultPids  = 256
@@ -48,6 +49,9 @@ type ProcDesc struct {
 	// Node is the name of the node that a BE proc is to run on, whatever others have
 	// room: for who tests a node. It waits there, outside the queue.
 	Node string `json:"node,omitempty"`
+	// Near names nodes on which a BE proc had better run, since what it reads is there.
+	// One of them gets it before others, where it has room; nobody waits for it.
+	Near []string `json:"near,omitempty"`
 }
 
 // Normalize fills in the defaults and checks every field against the limits.
@@ -63,7 +67,7 @@ func (d *ProcDesc) Normalize() error {
 		return bad(TooLarge, "the program's path is longer than %d bytes", MaxPath)
 	}
 	size := 0
-	for _, s := range [][]string{{d.Program, d.Name, d.Domain, d.Group, d.Node}, d.Args, d.Env, d.Apart} {
+	for _, s := range [][]string{{d.Program, d.Name, d.Domain, d.Group, d.Node}, d.Args, d.Env, d.Apart, d.Near} {
 		for _, a := range s {
 			if strings.IndexByte(a, 0) >= 0 {
 				return bad(Invalid, "a NUL byte in path, args or env: Unix strings end there")
@@ -114,6 +118,14 @@ func (d *ProcDesc) Normalize() error {
 	}
 	if len(d.Node) > 64 || d.Node != "" && d.Class == LC {
 		return bad(Invalid, "node %q: only a best-effort proc is bound to a node, whose name has at most 64 bytes; an LC proc has a failure domain", printable(d.Node))
+	}
+	if len(d.Near) > MaxNear || len(d.Near) > 0 && d.Class == LC {
+		return bad(Invalid, "near %d nodes: only a best-effort proc names nodes on which it had better run, at most %d; an LC proc has a failure domain", len(d.Near), MaxNear)
+	}
+	for _, n := range d.Near {
+		if n == "" || len(n) > 64 {
+			return bad(Invalid, "near node %q: the name of a node has 1 to 64 bytes", printable(n))
+		}
 	}
 	if d.Class == BE && (d.Domain != "" || d.Group != "" || len(d.Apart) > 0) {
 		return bad(Invalid, "a failure domain, group or apart on a best-effort proc: only LC procs are given a place; use --class LC")

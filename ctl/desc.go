@@ -20,7 +20,7 @@ import (
 type descFlags struct {
 	class, memory, mcpu, name, domain string
 	fds, threads                      int64
-	env, apart                        []string
+	env, apart, near                  []string
 	group, on                         string
 }
 
@@ -35,12 +35,13 @@ func (d *descFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&d.domain, "domain", "", "LC: failure domain to run in")
 	f.StringVar(&d.group, "group", "", "LC: no two procs of a group are in one failure domain")
 	f.StringVar(&d.on, "on", "", "BE: node to run on, whatever others have room")
+	f.StringSliceVar(&d.near, "near", nil, "BE: nodes on which it had better run, where those have room")
 	f.StringSliceVar(&d.apart, "apart", nil, "LC: ids of procs in whose failure domains it must not be")
 }
 
 // desc checks the numbers here, where what was typed can still be shown.
 func (d *descFlags) desc(args []string) (*api.ProcDesc, error) {
-	out := &api.ProcDesc{Program: args[0], Args: args[1:], Env: d.env, Name: d.name, Domain: d.domain, Group: d.group, Apart: d.apart, Node: d.on, FDs: d.fds, Threads: d.threads}
+	out := &api.ProcDesc{Program: args[0], Args: args[1:], Env: d.env, Name: d.name, Domain: d.domain, Group: d.group, Apart: d.apart, Node: d.on, Near: d.near, FDs: d.fds, Threads: d.threads}
 	if err := out.Class.UnmarshalText([]byte(d.class)); err != nil {
 		return nil, usage("--class %q: must be LC or BE", d.class)
 	}

@@ -48,6 +48,26 @@ what to do:
 	}
 }
 
+// A proc that named nodes is told of whether it ran there.
+func TestWhyTellsOfNear(t *testing.T) {
+	for _, tt := range []struct {
+		near   []string
+		placed int64
+		want   string
+	}{
+		{[]string{"n2", "n1"}, 5, "near     on n1, as it had better\n"},
+		{[]string{"n2", "n3"}, 5, "near     it had better run on n2 or n3, and node n1 had room first\n"},
+		{[]string{"n2"}, 0, "near     it had better run on n2\n"},
+	} {
+		p := procInfo(api.Running, nil)
+		p.Near, p.Stamps.Placed = tt.near, tt.placed
+		var b strings.Builder
+		if err := whyText(&b, api.Why{Proc: p}, noon); err != nil || !strings.Contains(b.String(), tt.want) {
+			t.Errorf("near %v: %v\n%s\nwant %q", tt.near, err, b.String(), tt.want)
+		}
+	}
+}
+
 func TestWhyOfWhatHasNotStarted(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change func(*api.ProcInfo)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -67,6 +69,9 @@ func whyText(w io.Writer, y api.Why, now time.Time) error {
 		}
 		fmt.Fprintf(w, "used     %smemory %s of %s · ran %s · node %s\n", cpu, sizeText(p.RSS), sizeText(p.Memory), ran, p.Node)
 	}
+	if len(p.Near) > 0 {
+		fmt.Fprintf(w, "near     %s\n", nearText(p))
+	}
 	for _, n := range y.Nodes {
 		fmt.Fprintf(w, "node     %s\n", printable(n))
 	}
@@ -86,6 +91,18 @@ func whyText(w io.Writer, y api.Why, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// nearText is what became of the wish to run on certain nodes.
+func nearText(p api.ProcInfo) string {
+	wish := printable(strings.Join(p.Near, " or "))
+	switch {
+	case p.Stamps.Placed == 0:
+		return "it had better run on " + wish
+	case slices.Contains(p.Near, p.Node):
+		return "on " + p.Node + ", as it had better"
+	}
+	return "it had better run on " + wish + ", and node " + p.Node + " had room first"
 }
 
 // startText is where the time of the start went, as far as it came.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -397,5 +398,45 @@ func TestDrain(t *testing.T) {
 	// More than n1 has room for.
 	if in := tally(sleepers(t, nodes[0], 8, api.ProcDesc{Memory: 48 << 20})); in["n2"] == 0 {
 		t.Errorf("%v after undrain", in)
+	}
+}
+
+// A best-effort proc that names a node runs there where that has room, and elsewhere
+// where it has not; why tells what came of it.
+func TestPaper34_ProcsRunNearTheNodesThatTheyName(t *testing.T) {
+	nodes := StartCluster(t, 3, "--memory", "512MiB")
+	c := nodes[0].Client("default")
+	ctx := minute(t)
+	d := api.ProcDesc{Program: nodes[0].program("testproc"), Args: []string{"exit", "0"}, Near: []string{"n3"}}
+	// Who is spawned at a node that is idle runs there, if it names no other. A node that
+	// is slow to answer, on a machine that is busy, is not waited for: so not each of them.
+	near := 0
+	var last api.ProcID
+	for i := 0; i < 60 && near < 5; i++ {
+		id, err := c.Spawn(ctx, &d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st := nodes[0].Await(c, id); st.State != api.Exited || st.Code != 0 {
+			t.Fatalf("%+v", st)
+		}
+		if nodes[0].info(c, id).Node == "n3" {
+			near, last = near+1, id
+		}
+	}
+	if near < 5 {
+		t.Fatalf("%d of 60 procs ran on the node that they named", near)
+	}
+	if out, _, code := nodes[0].Shell(filepath.Join(bin, "sigmactl"), "why", string(last)); code != 0 || !strings.Contains(out, "near     on n3, as it had better") {
+		t.Errorf("why: %d\n%s", code, out)
+	}
+	// A node without memory for it, and one that is not there.
+	hold := sleepers(t, nodes[2], 1, api.ProcDesc{Memory: 400 << 20, Node: "n3"})
+	out, errText, code := nodes[0].Shell(filepath.Join(bin, "sigmactl"), "run", "--memory", "200MiB", "--near", "n3,nobody", d.Program, "exit", "7")
+	if code != 7 {
+		t.Errorf("near a node that is full: %d\n%s%s", code, out, errText)
+	}
+	for id := range hold {
+		c.Kill(ctx, id, 0)
 	}
 }

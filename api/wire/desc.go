@@ -17,7 +17,7 @@ func DescSize(d *api.ProcDesc) (n int) {
 			n += 4 + len(s)
 		}
 	}
-	for _, list := range [...][]string{d.Args, d.Env, d.Apart} {
+	for _, list := range [...][]string{d.Args, d.Env, d.Apart, d.Near} {
 		for _, s := range list {
 			n += 4 + len(s)
 		}
@@ -54,6 +54,9 @@ func AppendDesc(b []byte, d *api.ProcDesc) []byte {
 	}
 	if d.Node != "" {
 		f.String(13, d.Node)
+	}
+	for _, n := range d.Near {
+		f.String(14, n)
 	}
 	return f
 }
@@ -107,6 +110,8 @@ func DescIn(s string) (*api.ProcDesc, error) {
 			d.Apart = append(d.Apart, v)
 		case 13:
 			d.Node = v
+		case 14:
+			d.Near = append(d.Near, v)
 		}
 		if err != nil {
 			return nil, err
@@ -126,7 +131,7 @@ func makeLists(d *api.ProcDesc, s string) error {
 		tag uint8
 		to  *[]string
 		n   int
-	}{{2, &d.Args, 0}, {3, &d.Env, 0}, {12, &d.Apart, 0}}
+	}{{2, &d.Args, 0}, {3, &d.Env, 0}, {12, &d.Apart, 0}, {14, &d.Near, 0}}
 	for s != "" {
 		tag, _, rest, ok := cutField(s)
 		if !ok {

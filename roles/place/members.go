@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"sigmaos/net/talk"
+	"sigmaos/sched/be"
 	"sigmaos/sched/elect"
 )
 
@@ -45,6 +46,18 @@ func (v *view) number(name string) uint16 {
 		}
 	}
 	return 0
+}
+
+// near are the nodes on which a proc had better run and that run procs.
+func (v *view) near(o *Order) (list be.Nodes) {
+	n := 0
+	for _, name := range o.Desc.Near[:min(len(o.Desc.Near), len(list))] {
+		if number := v.number(name); number != 0 {
+			list[n] = number
+			n++
+		}
+	}
+	return list
 }
 
 // SetMembers tells of the members that are alive, this node among them.
@@ -92,9 +105,7 @@ func (e *Engine) SetMembers(list []Member) {
 // the end of its conversation.
 func (e *Engine) memberGone(n uint16) {
 	if s := e.shard.queue; s != nil {
-		if next, ok := s.Gone(n); ok {
-			e.hint(next)
-		}
+		e.hint(s.Gone(e.now(), n))
 	}
 }
 

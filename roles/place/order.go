@@ -28,16 +28,17 @@ func (o *Order) home() uint16 {
 
 func (o *Order) lc() bool { return o.Desc.Class == api.LC }
 
-func (o *Order) item() be.Item {
+// item is o in a queue; near are the nodes on which it had better run.
+func (o *Order) item(near be.Nodes) be.Item {
 	size := len(o.Program.Name) + 400
-	for _, list := range [][]string{o.Desc.Args, o.Desc.Env} {
+	for _, list := range [][]string{o.Desc.Args, o.Desc.Env, o.Desc.Near} {
 		for _, s := range list {
 			size += len(s) + 16
 		}
 	}
 	return be.Item{
 		ID: string(o.ID), Realm: o.Realm, Memory: o.Desc.Memory, Digest: o.Program.Digest,
-		Came: o.Came, Bytes: int64(size), Payload: o,
+		Came: o.Came, Near: near, Bytes: int64(size), Payload: o,
 	}
 }
 

@@ -357,7 +357,7 @@ func TestFAULTS_F2_F6_F8_Deaths(t *testing.T) {
 
 func TestMessagesSurviveTheWire(t *testing.T) {
 	d := lcDesc(5, 6)
-	d.Args, d.Env, d.Group, d.Apart = []string{"a", ""}, []string{"K=v"}, "g", []string{"x"}
+	d.Args, d.Env, d.Group, d.Apart, d.Near = []string{"a", ""}, []string{"K=v"}, "g", []string{"x"}, []string{"n1", "n2"}
 	o := &Order{ID: api.NewProcID("p", 3, 4), Realm: "r", User: "u", Parent: "q", Desc: &d, Program: api.Program{Name: "n", Digest: "d", Size: 9}, Came: -1}
 	from := lc.From{Node: 1, Boot: 2, Epoch: 3, N: 4}
 	for _, m := range []any{

@@ -1,6 +1,8 @@
 package place
 
 import (
+	"time"
+
 	"sigmaos/api"
 	"sigmaos/internal/failpoint"
 	"sigmaos/sched/be"
@@ -12,10 +14,11 @@ const maxQueuedBytes = 1 << 30
 
 // shard is what a node keeps as a shard of the best-effort queue.
 type shard struct {
-	queue  *pull.Shard // nil until it holds one
-	takes  bool        // it holds one now, by its own view
-	serves bool        // takes, or is not empty yet
-	items  []be.Item   // of asked
+	queue  *pull.Shard   // nil until it holds one
+	takes  bool          // it holds one now, by its own view
+	serves bool          // takes, or is not empty yet
+	items  []be.Item     // of asked
+	wake   time.Duration // of the free that is planned; 0 is none
 }
 
 // seeShard follows the election.
@@ -51,19 +54,44 @@ func (e *Engine) push(o *Order) error {
 	if e.run.tombs.has(o.ID) {
 		return nil
 	}
-	next, ok, err := e.shard.queue.Push(o.item())
+	next, ok, err := e.shard.queue.Push(e.now(), o.item(e.view.near(o)))
 	if err != nil {
 		return err
 	}
 	failpoint.Hit("queued")
-	if ok {
-		e.hint(next)
-	}
+	e.hint(next, ok)
 	return nil
 }
 
-// hint tells a node that there is something for it.
-func (e *Engine) hint(to uint16) { e.send(to, hint{e.shard.queue.Hint()}) }
+// hint tells a node, where ok, that there is something for it, and so those that may now
+// have what was kept for others. It follows everything that the queue is told.
+func (e *Engine) hint(to uint16, ok bool) {
+	q := e.shard.queue
+	if ok {
+		e.send(to, hint{q.Hint()})
+	}
+	for to, ok = q.Free(e.now()); ok; to, ok = q.Free(e.now()) {
+		e.send(to, hint{q.Hint()})
+	}
+	e.planFree()
+}
+
+// planFree sees to it that what is kept for nodes that do not answer is kept no longer
+// than it may.
+func (e *Engine) planFree() {
+	s := &e.shard
+	next := s.queue.Next()
+	if next >= 1<<62 || s.wake != 0 && s.wake <= next {
+		return
+	}
+	s.wake = next
+	e.after(next-e.now(), func() {
+		if s.wake == next {
+			s.wake = 0
+			e.hint(0, false)
+		}
+	})
+}
 
 // asked answers a node's ask.
 func (e *Engine) asked(from uint16, a pull.Ask) {
@@ -76,12 +104,10 @@ func (e *Engine) asked(from uint16, a pull.Ask) {
 		}
 		return
 	case a.Decline:
-		if next, ok := s.queue.Decline(from); ok {
-			e.hint(next)
-		}
+		e.hint(s.queue.Decline(e.now(), from))
 		return
 	}
-	items, h := s.queue.Pull(s.items[:0], a)
+	items, h := s.queue.Pull(e.now(), s.items[:0], a)
 	g := grant{id: a.ID, h: h, orders: make([]*Order, len(items))}
 	for i, it := range items {
 		o := it.Payload.(*Order)
@@ -91,6 +117,7 @@ func (e *Engine) asked(from uint16, a pull.Ask) {
 	clear(items)
 	s.items = items[:0]
 	e.send(from, g)
+	e.hint(0, false)
 	if len(g.orders) > 0 {
 		failpoint.Hit("granted")
 		e.checkServing()
@@ -104,15 +131,13 @@ func (e *Engine) givenBack(from uint16, o *Order) {
 		return
 	}
 	e.send(o.home(), moved{o.ID, e.cfg.Self.Number})
-	next, ok, err := e.shard.queue.Back(o.item())
+	next, ok, err := e.shard.queue.Back(e.now(), o.item(e.view.near(o)))
 	if err != nil {
 		e.send(o.home(), lost{o.ID, err.Error()})
 		return
 	}
 	e.checkServing()
-	if ok {
-		e.hint(next)
-	}
+	e.hint(next, ok)
 }
 
 // unqueue takes an order out of the queue.
@@ -131,8 +156,6 @@ func (e *Engine) shardOver(peer uint16) {
 		return
 	}
 	s.queue.Queue.RemoveIf(func(it be.Item) bool { return it.Payload.(*Order).home() == peer })
-	if next, ok := s.queue.Gone(peer); ok {
-		e.hint(next)
-	}
+	e.hint(s.queue.Gone(e.now(), peer))
 	e.checkServing()
 }

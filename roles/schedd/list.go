@@ -20,7 +20,7 @@ func (p *proc) info(node string) api.ProcInfo {
 	d := p.descLocked()
 	i := api.ProcInfo{
 		ID: p.id, Short: p.id.Short(), Realm: p.realm.rec.Name, Node: node, Parent: p.caller.Proc, User: p.caller.User,
-		Program: d.Program, Digest: p.prog.Digest, Args: d.Args, Class: d.Class,
+		Program: d.Program, Digest: p.prog.Digest, Args: d.Args, Class: d.Class, Near: d.Near,
 		MCPU: d.MCPU, Memory: d.Memory, State: p.state, Created: p.created, Stamps: p.stamps,
 		CPU: int64(p.cpu), RSS: p.rss,
 	}

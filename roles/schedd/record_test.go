@@ -13,11 +13,13 @@ import (
 
 func TestARecordTellsWhatRan(t *testing.T) {
 	for _, args := range [][]string{nil, {""}, {"a"}, {"a", "", "b c", ""}} {
-		d := &api.ProcDesc{Program: "/bin/x", Args: args, Class: api.LC, MCPU: 5, Memory: 6}
-		p := proc{desc: &api.ProcDesc{Program: d.Program, Args: args, Env: []string{"K=v"}, Class: d.Class, MCPU: 5, Memory: 6, FDs: 7}}
-		p.becomeRecordLocked()
-		if got := p.descLocked(); !reflect.DeepEqual(got, d) {
-			t.Errorf("%+v came back as %+v", d, got)
+		for _, near := range [][]string{nil, {"n1"}, {"n1", "n2"}} {
+			d := &api.ProcDesc{Program: "/bin/x", Args: args, Class: api.LC, MCPU: 5, Memory: 6, Near: near}
+			p := proc{desc: &api.ProcDesc{Program: d.Program, Args: args, Env: []string{"K=v"}, Class: d.Class, MCPU: 5, Memory: 6, FDs: 7, Near: near}}
+			p.becomeRecordLocked()
+			if got := p.descLocked(); !reflect.DeepEqual(got, d) {
+				t.Errorf("%+v came back as %+v", d, got)
+			}
 		}
 	}
 }

@@ -19,7 +19,8 @@
 // Procs of a realm that came in the same moment ([Item.Came]) tie: among them
 // one whose program the node has cached goes first. Nothing else is ever
 // passed over for a cache, so the tie-break delays a proc by those at most that
-// came with it.
+// came with it. Before that counts where a proc had better run ([Item.Near]): of
+// those that tie, the node gets those first that name it.
 //
 // # At a distance
 //

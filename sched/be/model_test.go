@@ -73,15 +73,17 @@ func (n *naive) fitting(realm string, o Offer) *Item {
 		return nil
 	}
 	first := window[i]
-	if o.Cached == nil || first.Came == 0 {
-		return &first
-	}
-	for _, it := range window[i:min(len(window), i+Ties)] {
-		if it.Came != first.Came {
-			break
+	for _, prefers := range []func(Item) bool{o.Near, o.Cached} {
+		if prefers == nil || first.Came == 0 {
+			continue
 		}
-		if o.Cached(it) && fits(it) {
-			return &it
+		for _, it := range window[i:min(len(window), i+Ties)] {
+			if it.Came != first.Came {
+				break
+			}
+			if prefers(it) && fits(it) {
+				return &it
+			}
 		}
 	}
 	return &first
@@ -116,6 +118,9 @@ func TestQueueAgainstNaive(t *testing.T) {
 			if rapid.Bool().Draw(rt, "cached") {
 				o.Cached = func(it Item) bool { return it.Digest == "1" }
 			}
+			if rapid.Bool().Draw(rt, "near") {
+				o.Near = func(it Item) bool { return it.Near.Has(7) }
+			}
 			return o
 		}
 		reset := func(r string) { // it comes anew: nothing counts from before
@@ -133,6 +138,9 @@ func TestQueueAgainstNaive(t *testing.T) {
 				came := rapid.Int64Range(0, 2).Draw(rt, "came")
 				for i := range rapid.IntRange(1, 80).Draw(rt, "n") {
 					it := Item{ID: fmt.Sprint(ids.Draw(rt, "id")), Realm: r, Memory: m, Came: came, Digest: fmt.Sprint(i % 3)}
+					if i%5 == 4 {
+						it.Near = Nodes{3, 7}
+					}
 					if err := q.Push(it); (err == nil) != n.push(it) {
 						rt.Fatalf("Push(%+v) = %v", it, err)
 					}

@@ -16,8 +16,10 @@ type Offer struct {
 	// served (once more); nil is all. Once false for a realm, it must stay false
 	// for that call.
 	Realm func(name string, got int) bool
-	// Cached says whether the node has a proc's program; nil is no preference.
-	Cached func(Item) bool
+	// Of procs that tie, those go first of which Near says that the node is one on
+	// which they had better run, then those whose program it has, as Cached says; nil
+	// is no preference.
+	Near, Cached func(Item) bool
 }
 
 // Pop takes the next proc that fits the offer; false if none does.
@@ -89,13 +91,14 @@ type realm struct {
 	// seen all of them; 0 means not known. An offer below it need not look.
 	floor int64
 	stats Stats
+	near  int // how many of line name nodes
 
 	call uint64 // the PopN that got belongs to
 	got  int
 }
 
 // first is the oldest proc in the window that fits, or one that ties with it
-// and whose program is cached.
+// and is preferred.
 func (r *realm) first(o Offer) *entry {
 	if r.floor > o.Memory {
 		return nil
@@ -119,15 +122,29 @@ func (e *entry) fits(o Offer) bool {
 }
 
 // tie is e or, among the procs after it that came in the same moment, the first
-// that fits and is cached.
+// that fits and is near, or else the first that fits and is cached.
 func (e *entry) tie(o Offer, window int) *entry {
-	if o.Cached == nil || e.Came == 0 {
+	if e.realm.near == 0 {
+		o.Near = nil
+	}
+	if o.Near == nil && o.Cached == nil || e.Came == 0 {
 		return e
 	}
+	var cached *entry
 	for t, n := e, min(window, Ties); t != nil && n > 0 && t.Came == e.Came; t, n = t.next, n-1 {
-		if o.Cached(t.Item) && t.fits(o) {
+		near := o.Near != nil && o.Near(t.Item)
+		if !near && (cached != nil || o.Cached == nil || !o.Cached(t.Item)) || !t.fits(o) {
+			continue
+		}
+		if near {
 			return t
 		}
+		if cached = t; o.Near == nil {
+			break
+		}
+	}
+	if cached != nil {
+		return cached
 	}
 	return e
 }

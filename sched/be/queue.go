@@ -13,9 +13,19 @@ type Item struct {
 	Memory  int64  // bytes it needs
 	Digest  string // of its program, for Offer.Cached; may be ""
 	Came    int64  // when, as coarse as procs are to tie; 0 ties with nothing
+	Near    Nodes  // on which it had better run, for Offer.Near
 	Bytes   int64  // that it takes here, for the bound of its realm
 	Payload any    // the owner's; never looked at
 }
+
+// Nodes are a few nodes by number; 0 is none.
+type Nodes [4]uint16
+
+// Has reports whether n, which is not 0, is one of them.
+func (l Nodes) Has(n uint16) bool { return l[0] == n || l[1] == n || l[2] == n || l[3] == n }
+
+// None reports whether there are none.
+func (l Nodes) None() bool { return l == Nodes{} }
 
 // Queue holds the waiting procs of all realms. It is not safe for concurrent use.
 type Queue struct {
@@ -120,6 +130,9 @@ func (q *Queue) enter(e *entry) {
 	q.items[e.ID] = e
 	r.stats.Memory += e.Memory
 	r.stats.Bytes += e.Bytes
+	if !e.Near.None() {
+		r.near++
+	}
 	if r.place == nil {
 		r.place = q.turn.PushBack(r)
 	}
@@ -137,6 +150,9 @@ func (q *Queue) take(e *entry) Item {
 	q.freeEntry(e)
 	r.stats.Memory -= item.Memory
 	r.stats.Bytes -= item.Bytes
+	if !item.Near.None() {
+		r.near--
+	}
 	if r.line.n == 0 {
 		q.turn.Remove(r.place)
 		r.place = nil

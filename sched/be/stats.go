@@ -41,6 +41,9 @@ func (q *Queue) First() (Item, bool) {
 	return Item{}, false
 }
 
+// Has reports whether id waits.
+func (q *Queue) Has(id string) bool { return q.items[id] != nil }
+
 // Len is the number of waiting procs of all realms.
 func (q *Queue) Len() int { return len(q.items) }
 

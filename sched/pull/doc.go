@@ -34,4 +34,16 @@
 // node before others, then who asked last. It then asks, or declines, and another is
 // told. Hints may get lost: then the nodes' own asks, with their back-off, find the
 // work.
+//
+// # Near
+//
+// A proc may name nodes on which it had better run ([be.Item.Near]), for what it reads
+// is there. If one of them could take it, as far as it has said, that one is told before
+// any other, and until it has answered, at most [Hold] after it was told, others do not
+// get the proc. They get what comes behind it meanwhile; it keeps its place in its
+// realm's queue, and the realm its turn. Once the node has asked and did not get it, has
+// declined, is dead or silent, the proc is like any other, and whoever could take it is
+// told. So nothing waits for a node that is busy or that nothing is known of, a node that
+// says nothing delays what is near it once, until it asks again, and a proc that names
+// nodes gets nothing that it would not have got without that.
 package pull

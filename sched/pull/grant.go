@@ -4,16 +4,16 @@ import "sigmaos/sched/be"
 
 // Grant takes out of q what a node is to get for an ask, and appends it to dst:
 // what fits its slots, realms in turn, and then, for realms that have less than an
-// equal part of its cores, what fills that up. cached says of which procs it
-// has the program; nil is no preference.
+// equal part of its cores, what fills that up. Of o, what else must hold for a proc
+// and what is preferred counts: the rest the ask says.
 //
 // The part is rounded up. With two cores and three realms each may have one proc
 // there, and the kernel gives each two thirds of a core. Where no other node is idle,
 // ahead lets each realm have one proc more, which takes over when one ends, so that
 // the realm loses nothing while the next one is fetched.
-func Grant(dst []be.Item, q *be.Queue, a Ask, cached func(be.Item) bool, ahead bool) []be.Item {
+func Grant(dst []be.Item, q *be.Queue, a Ask, o be.Offer, ahead bool) []be.Item {
 	from := len(dst)
-	o := be.Offer{Memory: a.Memory, Cached: cached}
+	o.Memory = a.Memory
 	dst = q.PopN(dst, o, min(a.Slots, a.Max))
 	extra := min(a.Extra, a.Max-(len(dst)-from))
 	if extra <= 0 || a.Cores <= 0 || q.Len() == 0 {

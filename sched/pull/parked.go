@@ -1,12 +1,16 @@
 package pull
 
-import "sigmaos/sched/be"
+import (
+	"time"
+
+	"sigmaos/sched/be"
+)
 
 // tries bounds how many parked nodes are looked at for one proc.
 const tries = 16
 
 // tell chooses a parked node that could take it, and parks it no more.
-func (s *Shard) tell(it be.Item) (node uint16, ok bool) {
+func (s *Shard) tell(now time.Duration, it be.Item) (node uint16, ok bool) {
 	p := s.nodes[s.own]
 	if p == nil || !p.parked || !p.suits(it) {
 		p = find(s.slots, it)
@@ -18,12 +22,17 @@ func (s *Shard) tell(it be.Item) (node uint16, ok bool) {
 	if p == nil {
 		return 0, false
 	}
+	s.tellOne(now, p)
+	return p.node, true
+}
+
+// tellOne notes that p, which is parked, is told.
+func (s *Shard) tellOne(now time.Duration, p *peer) {
 	s.unpark(p)
-	p.told = true
+	p.told, p.since = true, now
 	if p.slots {
 		s.toldIdle++
 	}
-	return p.node, true
 }
 
 func find(first *peer, it be.Item) *peer {

@@ -1,6 +1,10 @@
 package pull
 
-import "sigmaos/sched/be"
+import (
+	"time"
+
+	"sigmaos/sched/be"
+)
 
 // Shard is one shard of the queue with the nodes that would take something from
 // it. It is not safe for concurrent use.
@@ -14,7 +18,9 @@ type Shard struct {
 	// Who parked last is first: of those with slots, and of those that could only
 	// take procs of realms that have less than their share.
 	slots, shares *peer
-	toldIdle      int // nodes with slots that were told and have not answered
+	toldIdle      int    // nodes with slots that were told and have not answered
+	kept          []kept // for nodes that they are near
+	untaken       bool   // a node that was told took nothing, and nobody was told instead
 }
 
 // peer is a node. It is parked if it could have taken more than it got, until it is
@@ -23,6 +29,7 @@ type peer struct {
 	node       uint16
 	parked     bool
 	told       bool // a hint, which it has not answered by an ask or a Decline
+	since      time.Duration
 	memory     int64
 	slots      bool
 	cores      int
@@ -39,41 +46,57 @@ func NewShard(own uint16, q *be.Queue) *Shard {
 	return &Shard{Queue: q, own: own, nodes: make(map[uint16]*peer)}
 }
 
-// Push puts a proc into the queue. Where ok, a hint is to be sent to that node.
-func (s *Shard) Push(item be.Item) (node uint16, ok bool, err error) {
+// Push puts a proc into the queue. Where ok, a hint is to be sent to that node: to one
+// that it is near, or, where none of those could take it as far as is known, to another.
+func (s *Shard) Push(now time.Duration, item be.Item) (node uint16, ok bool, err error) {
 	if err := s.Queue.Push(item); err != nil {
 		return 0, false, err
 	}
-	node, ok = s.tell(item)
-	return node, ok, nil
+	p := s.nearest(now, item)
+	if p == nil {
+		node, ok = s.tell(now, item)
+		return node, ok, nil
+	}
+	if ok = p.parked; ok {
+		s.tellOne(now, p)
+	}
+	s.kept = append(s.kept, kept{item, p.since + Hold})
+	return p.node, ok, nil
 }
 
 // Back takes a proc that a node gave back without having started it. Where ok, a
-// hint is to be sent to that node.
-func (s *Shard) Back(item be.Item) (node uint16, ok bool, err error) {
+// hint is to be sent to that node. It is kept for nobody any more.
+func (s *Shard) Back(now time.Duration, item be.Item) (node uint16, ok bool, err error) {
 	if err := s.Queue.PushFront(item); err != nil {
 		return 0, false, err
 	}
-	node, ok = s.tell(item)
+	node, ok = s.tell(now, item)
 	return node, ok, nil
 }
 
 // Pull answers an ask: procs are appended to dst, and the hint goes with them. Among
-// procs that tie ([be.Offer.Cached]), the node gets those first whose programs it was
-// given lately.
-func (s *Shard) Pull(dst []be.Item, a Ask) ([]be.Item, Hint) {
+// procs that tie ([be.Offer.Near]), the node gets those first that had better run
+// there, then those whose programs it was given lately.
+func (s *Shard) Pull(now time.Duration, dst []be.Item, a Ask) ([]be.Item, Hint) {
 	p := s.nodes[a.Node]
 	if p == nil {
 		p = &peer{node: a.Node}
 		s.nodes[a.Node] = p
 	}
-	s.answered(p)
+	toldIdle := s.answered(p) && p.slots
 	s.unpark(p)
 	from := len(dst)
-	dst = Grant(dst, s.Queue, a, p.cached, s.slots == nil && s.toldIdle == 0)
+	o := be.Offer{Near: func(it be.Item) bool { return it.Near.Has(a.Node) }, Cached: p.cached}
+	if len(s.kept) > 0 {
+		o.Fits = func(it be.Item) bool { return s.mayHave(now, it, a.Node) }
+	}
+	dst = Grant(dst, s.Queue, a, o, s.slots == nil && s.toldIdle == 0)
 	got := dst[from:]
 	for _, it := range got {
 		p.given.add(programOf(it))
+	}
+	if toldIdle && a.Slots == 0 && len(got) == 0 { // another shard was faster: as good as a no
+		s.untaken = s.Queue.Len() > 0
 	}
 	if len(got) == 0 || len(got) < a.Slots {
 		p.memory, p.slots, p.cores, p.active = a.Memory, a.Slots > 0, a.Cores, a.Active
@@ -92,7 +115,7 @@ func (s *Shard) Hint() Hint {
 }
 
 // Decline takes a node's no to a hint. Where ok, another is to be told.
-func (s *Shard) Decline(node uint16) (next uint16, ok bool) {
+func (s *Shard) Decline(now time.Duration, node uint16) (next uint16, ok bool) {
 	p := s.nodes[node]
 	if p == nil {
 		return 0, false
@@ -101,13 +124,13 @@ func (s *Shard) Decline(node uint16) (next uint16, ok bool) {
 	if !s.answered(p) {
 		return 0, false
 	}
-	return s.tellOfFirst()
+	return s.tellOfFirst(now)
 }
 
 // Gone forgets a node that is dead. Where ok, another one is to be told of what it
 // was told of.
-func (s *Shard) Gone(node uint16) (next uint16, ok bool) {
-	next, ok = s.Decline(node)
+func (s *Shard) Gone(now time.Duration, node uint16) (next uint16, ok bool) {
+	next, ok = s.Decline(now, node)
 	delete(s.nodes, node)
 	return next, ok
 }
@@ -123,9 +146,9 @@ func (s *Shard) answered(p *peer) (owed bool) {
 }
 
 // tellOfFirst finds a node for the first proc of the realm whose turn it is.
-func (s *Shard) tellOfFirst() (node uint16, ok bool) {
+func (s *Shard) tellOfFirst(now time.Duration) (node uint16, ok bool) {
 	if it, any := s.Queue.First(); any {
-		return s.tell(it)
+		return s.tell(now, it)
 	}
 	return 0, false
 }

@@ -17,7 +17,7 @@ func put(t testing.TB, s *Shard, procs string) string {
 	var told []string
 	for _, id := range strings.Fields(procs) {
 		realm, _, _ := strings.Cut(id, ":")
-		node, ok, err := s.Push(be.Item{ID: id, Realm: realm, Memory: 1})
+		node, ok, err := s.Push(0, be.Item{ID: id, Realm: realm, Memory: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +65,7 @@ func TestGrant(t *testing.T) {
 			if s.ask.Max == 0 {
 				s.ask.Max = 64
 			}
-			if got := ids(Grant(nil, sh.Queue, s.ask, nil, false)); got != s.want {
+			if got := ids(Grant(nil, sh.Queue, s.ask, be.Offer{}, false)); got != s.want {
 				t.Errorf("Grant(%q, %+v) = %q, want %q", s.queue, s.ask, got, s.want)
 			}
 		})
@@ -75,7 +75,7 @@ func TestGrant(t *testing.T) {
 // pull is an ask of a node, and what it gets.
 func pull(s *Shard, a Ask) string {
 	a.Max = 64
-	items, _ := s.Pull(nil, a)
+	items, _ := s.Pull(0, nil, a)
 	return ids(items)
 }
 
@@ -94,7 +94,7 @@ func TestOneAheadUnlessOthersIdle(t *testing.T) {
 			pull(s, Ask{Node: 2, Slots: 1, Memory: 9})
 			put(t, s, "b:1")
 			s.Queue.Remove("b:1")
-			s.Decline(2)
+			s.Decline(0, 2)
 		}, "a:1"},
 	} {
 		sh := NewShard(9, be.New(10))
@@ -118,7 +118,7 @@ func TestWhoIsTold(t *testing.T) {
 	if got, want := put(t, s, "a:1 a:2 a:3 a:4 a:5 b:1 a:6"), "5 3 2 1 6"; got != want {
 		t.Errorf("told %q, want %q: its own, who asked last, and for b the busy one", got, want)
 	}
-	if next, ok := s.Decline(3); ok {
+	if next, ok := s.Decline(0, 3); ok {
 		t.Errorf("all are told, and %d is told again", next)
 	}
 	if got := pull(s, Ask{Node: 1, Slots: 8, Memory: 3}); got != "a:1 b:1 a:2" {
@@ -138,19 +138,19 @@ func TestANoIsPassedOn(t *testing.T) {
 	if got := put(t, s, "a:1"); got != "3" {
 		t.Fatalf("told %q", got)
 	}
-	if next, ok := s.Decline(3); !ok || next != 2 {
+	if next, ok := s.Decline(0, 3); !ok || next != 2 {
 		t.Errorf("after the no of 3: %d %v, want 2", next, ok)
 	}
-	if next, ok := s.Gone(2); !ok || next != 1 {
+	if next, ok := s.Gone(0, 2); !ok || next != 1 {
 		t.Errorf("after the death of 2: %d %v, want 1", next, ok)
 	}
-	if next, ok := s.Gone(3); ok {
+	if next, ok := s.Gone(0, 3); ok {
 		t.Errorf("3 owed no answer; %d is told", next)
 	}
 	if got := pull(s, Ask{Node: 1, Slots: 1, Memory: 10}); got != "a:1" {
 		t.Errorf("1 gets %q", got)
 	}
-	if _, ok := s.Decline(1); ok {
+	if _, ok := s.Decline(0, 1); ok {
 		t.Error("a no after an ask")
 	}
 }
@@ -158,18 +158,18 @@ func TestANoIsPassedOn(t *testing.T) {
 func TestGivenBackIsToldOf(t *testing.T) {
 	s := NewShard(5, be.New(100))
 	put(t, s, "a:1 a:2")
-	items, h := s.Pull(nil, Ask{Node: 1, Slots: 1, Max: 9, Memory: 9})
+	items, h := s.Pull(0, nil, Ask{Node: 1, Slots: 1, Max: 9, Memory: 9})
 	if h != (Hint{Queued: 1, Least: 1}) {
 		t.Errorf("hint %+v", h)
 	}
 	pull(s, Ask{Node: 2, Slots: 2, Memory: 9})
-	if node, ok, err := s.Back(items[0]); node != 2 || !ok || err != nil {
+	if node, ok, err := s.Back(0, items[0]); node != 2 || !ok || err != nil {
 		t.Errorf("Back told %d %v %v, want 2", node, ok, err)
 	}
-	if _, _, err := s.Back(items[0]); api.KindOf(err) != api.Exists {
+	if _, _, err := s.Back(0, items[0]); api.KindOf(err) != api.Exists {
 		t.Errorf("given back twice: %v", err)
 	}
-	if _, _, err := s.Push(items[0]); api.KindOf(err) != api.Exists {
+	if _, _, err := s.Push(0, items[0]); api.KindOf(err) != api.Exists {
 		t.Errorf("pushed twice: %v", err)
 	}
 }
@@ -183,7 +183,7 @@ func TestParkedListsAgainstAMap(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"pull": func(rt *rapid.T) {
 				a := Ask{Node: node.Draw(rt, "node"), Slots: rapid.IntRange(0, 2).Draw(rt, "slots"), Extra: 2, Cores: 2, Max: 9, Memory: rapid.Int64Range(0, 4).Draw(rt, "memory"), Active: map[string]int{"a": 1}}
-				items, _ := s.Pull(nil, a)
+				items, _ := s.Pull(0, nil, a)
 				if p := s.nodes[a.Node]; p.parked != (len(items) == 0 || len(items) < a.Slots) || p.told {
 					rt.Fatalf("%+v got %d: %+v", a, len(items), p)
 				}
@@ -195,13 +195,13 @@ func TestParkedListsAgainstAMap(t *testing.T) {
 				for _, p := range s.nodes {
 					suited = suited || p.parked && p.suits(it)
 				}
-				told, ok, err := s.Push(it)
+				told, ok, err := s.Push(0, it)
 				if err != nil || ok != (suited && (ok || s.Queue.Waiting(it.Realm) <= be.Window)) || ok && !s.nodes[told].told {
 					rt.Fatalf("Push(%+v) told %d %v %v, one suits: %v", it, told, ok, err, suited)
 				}
 			},
-			"no":   func(rt *rapid.T) { s.Decline(node.Draw(rt, "node")) },
-			"gone": func(rt *rapid.T) { s.Gone(node.Draw(rt, "node")) },
+			"no":   func(rt *rapid.T) { s.Decline(0, node.Draw(rt, "node")) },
+			"gone": func(rt *rapid.T) { s.Gone(0, node.Draw(rt, "node")) },
 			"": func(rt *rapid.T) {
 				listed := 0
 				for slots, first := range map[bool]*peer{true: s.slots, false: s.shares} {
@@ -235,13 +235,13 @@ func BenchmarkPushPull(b *testing.B) {
 		put(b, s, fmt.Sprint("r", i%100, ":", i))
 	}
 	for n := range uint16(1000) {
-		s.Pull(nil, Ask{Node: n + 2, Extra: 9, Cores: 4, Max: 9, Memory: 0})
+		s.Pull(0, nil, Ask{Node: n + 2, Extra: 9, Cores: 4, Max: 9, Memory: 0})
 	}
 	active := map[string]int{"r1": 2, "r2": 2}
 	var items []be.Item
 	for i := 0; b.Loop(); i++ {
-		items, _ = s.Pull(items[:0], Ask{Node: uint16(i%1000 + 2), Slots: 1, Max: 9, Memory: 100, Cores: 4, Active: active})
-		if _, _, err := s.Push(items[0]); err != nil {
+		items, _ = s.Pull(0, items[:0], Ask{Node: uint16(i%1000 + 2), Slots: 1, Max: 9, Memory: 100, Cores: 4, Active: active})
+		if _, _, err := s.Push(0, items[0]); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -253,7 +253,7 @@ func TestANodeGetsWhatItHasCachedFirst(t *testing.T) {
 	s := NewShard(9, be.New(100))
 	push := func(id, program string, came int64) {
 		t.Helper()
-		if _, _, err := s.Push(be.Item{ID: id, Realm: "a", Memory: 1, Digest: program, Came: came}); err != nil {
+		if _, _, err := s.Push(0, be.Item{ID: id, Realm: "a", Memory: 1, Digest: program, Came: came}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -275,7 +275,7 @@ func TestANodeGetsWhatItHasCachedFirst(t *testing.T) {
 	}
 	push("z", "z", 5)
 	push("y3", "y", 5)
-	s.Gone(1)
+	s.Gone(0, 1)
 	if got := pull(s, ask(1, 1)); got != "z" {
 		t.Errorf("a node that came back gets %q, want the first", got)
 	}

@@ -26,6 +26,7 @@ type Config struct {
 	KillLC    time.Duration // the machine with lcsched dies so often; 0 is never
 	QueueMax  int           // waiting procs of a realm in a shard; 1 << 20
 	NoTies    bool          // procs that come together do not tie, whatever a node has cached
+	NoNear    bool          // nobody looks at where a proc had better run
 }
 
 // Realm is a tenant's load.
@@ -45,6 +46,7 @@ type Realm struct {
 	MCPU     int64         // of a latency-critical proc
 	Spread   bool          // its procs are groups of three in three domains
 	Programs int           // that its procs are of, drawn evenly; 0 is one
+	Near     bool          // each of its procs had better run on one node, drawn evenly
 }
 
 func (c Config) withDefaults() (Config, error) {

@@ -68,6 +68,9 @@ func (w *world) spawnOne(i int) {
 	if r.Programs > 1 {
 		p.program = fmt.Sprint(r.Name, w.rng.IntN(r.Programs))
 	}
+	if r.Near {
+		p.near[0] = uint16(1 + w.rng.IntN(w.cfg.Nodes)) // it may be dead
+	}
 	w.stats.spawned(p)
 	n.spawn(p)
 }

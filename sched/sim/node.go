@@ -157,6 +157,9 @@ func (n *inst) begin(p *proc) {
 		if !n.hasCached(p.program) {
 			n.stats.cold++
 		}
+		if p.near.Has(n.number) {
+			n.stats.near++
+		}
 		n.stats.hasStarted(p, n.now-p.spawned)
 		n.send(n, p.home, func() { p.home.isAt(p, n); p.home.hasStarted(p) }, p)
 		n.compute(r)

@@ -44,6 +44,7 @@ func Chaos(seed uint64, nodes int, duration time.Duration) Config {
 	c.KillLC = 5 * time.Second
 	c.Realms = append(c.Realms,
 		Realm{Name: "spread", Rate: float64(nodes) / 4, LC: true, Spread: true, MCPU: 200, Memory: 64 << 20, Sleep: 500 * time.Millisecond},
-		Realm{Name: "burst", Rate: 20 * float64(nodes), Burst: 200, Work: time.Millisecond, Sleep: 20 * time.Millisecond})
+		Realm{Name: "burst", Rate: 20 * float64(nodes), Burst: 200, Work: time.Millisecond, Sleep: 20 * time.Millisecond},
+		Realm{Name: "near", Rate: 4 * float64(nodes), Burst: 10, Work: 10 * time.Millisecond, Random: true, Near: true})
 	return c
 }

@@ -1,6 +1,10 @@
 package sim
 
-import "time"
+import (
+	"time"
+
+	"sigmaos/sched/be"
+)
 
 // proc is one Spawn. The simulator knows everything about it; the parties that are
 // simulated use only what they would know, as the comments say.
@@ -13,6 +17,7 @@ type proc struct {
 	work, sleep  time.Duration
 	group        string
 	program      string
+	near         be.Nodes
 
 	// At home.
 	home    *inst

@@ -18,6 +18,7 @@ type Report struct {
 	Homeless                 int // ended for whoever waited, with the node of their home
 	BEStarted, LCStarted     int
 	Cold                     int // starts of programs that were not in their nodes' caches
+	Near                     int // starts on a node on which the proc had better run
 
 	BEWait50, BEWait99 time.Duration // Spawn to first instruction
 	LCWait50, LCWait99 time.Duration
@@ -57,7 +58,7 @@ func (w *world) report(took time.Duration) Report {
 	r := Report{
 		Config: w.cfg, Simulated: w.now, Took: took,
 		Spawned: w.spawned, Exited: s.ends[exited], Lost: s.ends[lost], Refused: s.ends[refused], Evicted: s.ends[evicted], Homeless: s.ends[homeless],
-		BEStarted: s.started[0], LCStarted: s.started[1], Cold: s.cold,
+		BEStarted: s.started[0], LCStarted: s.started[1], Cold: s.cold, Near: s.near,
 		BEWait50: s.beWait.at(0.5), BEWait99: s.beWait.at(0.99), LCWait50: s.lcWait.at(0.5), LCWait99: s.lcWait.at(0.99),
 		Unfairness: s.unfair, Settle: s.settle,
 		Asks: s.asks, Hints: s.hints, Backs: s.backs, Refusals: s.refusals, Fenced: s.fenced,

@@ -1,14 +1,17 @@
 package sim
 
 import (
+	"time"
+
 	"sigmaos/sched/be"
 	"sigmaos/sched/pull"
 )
 
 // shardState is what a node keeps as a shard of the best-effort queue.
 type shardState struct {
-	shard *pull.Shard // nil until it holds one
-	takes bool        // it holds one now, by its own view
+	shard  *pull.Shard   // nil until it holds one
+	takes  bool          // it holds one now, by its own view
+	freeAt time.Duration // of the next free that is planned
 }
 
 // seeShard follows the election.
@@ -32,13 +35,14 @@ func (n *inst) seeShard(ver *version) {
 	}
 	for number := 1; number < len(n.cur); number++ {
 		if o := n.cur[number]; o.dead && n.knowsDead(o) {
-			if next, ok := n.shard.Gone(o.number); ok {
+			if next, ok := n.shard.Gone(n.now, o.number); ok {
 				n.hint(next)
 			}
 		}
 	}
 	// The status of a proc whose home is lost nobody can ask for.
 	n.shard.Queue.RemoveIf(func(it be.Item) bool { return n.knowsDead(it.Payload.(*proc).home) })
+	n.free()
 }
 
 // push is a Spawn that arrives at a shard.
@@ -51,8 +55,9 @@ func (n *inst) push(p *proc, attempt int) {
 		return
 	}
 	it := n.item(p)
-	n.records.shard.note(n, op[*pull.Shard]{do: func(s *pull.Shard) { s.Push(it) }, count: true})
-	next, ok, err := n.shard.Push(it)
+	now := n.now
+	n.records.shard.note(n, op[*pull.Shard]{do: func(s *pull.Shard) { s.Push(now, it) }, count: true})
+	next, ok, err := n.shard.Push(now, it)
 	if err != nil {
 		n.send(n, p.home, func() { p.home.finish(p, refused) }, p)
 		return
@@ -61,12 +66,37 @@ func (n *inst) push(p *proc, attempt int) {
 	if ok {
 		n.hint(next)
 	}
+	n.free()
+}
+
+// free tells of what the shard keeps no more, and comes again when it is to.
+func (n *inst) free() {
+	for n.shard.Next() < 1<<62 {
+		now := n.now
+		n.records.shard.note(n, op[*pull.Shard]{do: func(s *pull.Shard) { s.Free(now) }})
+		next, ok := n.shard.Free(now)
+		if !ok {
+			break
+		}
+		n.hint(next)
+	}
+	if next := n.shard.Next(); next < 1<<62 && (n.freeAt <= n.now || next < n.freeAt) {
+		n.freeAt = next
+		n.at(next, func() {
+			if n.freeAt == next && !n.dead {
+				n.free()
+			}
+		})
+	}
 }
 
 func (n *inst) item(p *proc) be.Item {
 	it := be.Item{ID: p.id, Realm: p.load.Name, Memory: p.memory, Digest: p.program, Payload: p}
 	if !n.cfg.NoTies {
 		it.Came = int64(p.spawned/10e6) + 1
+	}
+	if !n.cfg.NoNear {
+		it.Near = p.near
 	}
 	return it
 }
@@ -89,18 +119,21 @@ func (n *inst) asked(from *inst, a pull.Ask) {
 		return
 	}
 	if a.Decline {
-		n.records.shard.note(n, op[*pull.Shard]{do: func(s *pull.Shard) { s.Decline(from.number) }})
-		next, ok := n.shard.Decline(from.number)
+		now := n.now
+		n.records.shard.note(n, op[*pull.Shard]{do: func(s *pull.Shard) { s.Decline(now, from.number) }})
+		next, ok := n.shard.Decline(now, from.number)
 		if ok {
 			n.hint(next)
 		}
+		n.free()
 		return
 	}
 	if !n.quiet {
 		n.stats.asks++
 	}
-	n.records.shard.note(n, op[*pull.Shard]{do: func(s *pull.Shard) { s.Pull(nil, a) }})
-	items, h := n.shard.Pull(nil, a)
+	now := n.now
+	n.records.shard.note(n, op[*pull.Shard]{do: func(s *pull.Shard) { s.Pull(now, nil, a) }})
+	items, h := n.shard.Pull(now, nil, a)
 	procs, grants := make([]*proc, len(items)), make([]int, len(items))
 	for i, it := range items {
 		p := it.Payload.(*proc)
@@ -110,6 +143,7 @@ func (n *inst) asked(from *inst, a pull.Ask) {
 		n.send(n, p.home, func() { p.home.isAt(p, from) }, p)
 	}
 	n.send(n, from, func() { from.answered(n, a.ID, procs, grants, h) }, procs...)
+	n.free()
 }
 
 // takeBack is a node's word that it did not start p and never will.
@@ -117,7 +151,7 @@ func (n *inst) takeBack(p *proc) {
 	if p.queuedAt == n || n.tombs[p] || n.shard == nil {
 		return
 	}
-	next, ok, err := n.shard.Back(n.item(p))
+	next, ok, err := n.shard.Back(n.now, n.item(p))
 	if err != nil {
 		n.stats.violation("a shard cannot take back what it gave: %v", err)
 		return

@@ -208,3 +208,41 @@ func TestCachedProgramsBreakTies(t *testing.T) {
 		t.Errorf("%.2f of the starts are cold, and %.2f without the tie-break; want a fifth less", with, without)
 	}
 }
+
+// Procs that name a node run there where it has room, and wait no longer for that than
+// others do.
+func TestProcsRunNearWhatTheyRead(t *testing.T) {
+	for _, shards := range []int{1, 0} {
+		c := Config{
+			Seed: 1, Nodes: 10, Shards: shards, Duration: 10 * time.Second,
+			Realms: []Realm{
+				{Name: "near", Rate: 150, Work: 50 * time.Millisecond, Random: true, Near: true},
+				{Name: "any", Rate: 150, Work: 50 * time.Millisecond, Random: true},
+			},
+		}
+		near := func(r Report) float64 { return float64(r.Near) / float64(r.Realms[0].Started) }
+		with := calmly(t, c)
+		c.NoNear = true
+		without := calmly(t, c)
+		t.Logf("%d shards: %.0f %% ran near, waiting %v and %v (p99), the others %v; %.0f %% without", shards, 100*near(with), with.Realms[0].Wait50, with.Realms[0].Wait99, with.Realms[1].Wait99, 100*near(without))
+		if near(with) < 0.8 || near(without) > 0.3 {
+			t.Errorf("%d shards: %.2f of the procs ran where they had better, %.2f without looking at it", shards, near(with), near(without))
+		}
+		for i, r := range with.Realms {
+			if r.Wait99 > without.Realms[i].Wait99+2*time.Millisecond {
+				t.Errorf("%d shards: %s waits %v at p99, %v where nobody looks at nodes", shards, r.Name, r.Wait99, without.Realms[i].Wait99)
+			}
+		}
+	}
+}
+
+// The shares of realms are the same whatever the procs of one of them name.
+func TestSharesDoNotDependOnNear(t *testing.T) {
+	for _, nodes := range []int{2, 10} {
+		c := Fair(nodes, 3*time.Second)
+		c.Realms[0].Near, c.Realms[3].Near = true, true
+		if r := calmly(t, c); r.Unfairness > 0.05 || r.Settle > 2*time.Second || r.BusyUtilization < 0.95 {
+			t.Errorf("%d nodes: unfair by %.3f, settled after %v, %.3f of the CPU used", nodes, r.Unfairness, r.Settle, r.BusyUtilization)
+		}
+	}
+}

@@ -23,6 +23,7 @@ type stats struct {
 	deaths     int
 	dropped    int           // messages
 	cold       int           // starts of programs that were not in their node's cache
+	near       int           // starts on a node on which the proc had better run
 	orphans    int           // procs that started though home had given them up
 	slowest    time.Duration // from a cause to the error at who waits
 	violations []string

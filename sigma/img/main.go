@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sigmaos/sigma"
+	"sigmaos/sigma/job"
 )
 
 // workVar is the environment variable that makes a program a part of a job or a
@@ -56,7 +57,11 @@ func Main(fn Func) {
 // workerDesc is the proc that does w with a program.
 func workerDesc(program string, w work) *sigma.Desc {
 	w.Role, w.Spawned = "worker", time.Now().UnixNano()
-	return &sigma.Desc{Program: program, Name: "img-worker", Memory: w.Memory, Env: w.env()}
+	d := &sigma.Desc{Program: program, Name: "img-worker", Memory: w.Memory, Env: w.env()}
+	if node := job.NodeOf(w.In); node != "" {
+		d.Near = []string{node}
+	}
+	return d
 }
 
 // env is the environment of a proc that does w.

@@ -70,6 +70,16 @@ func Reachable(ctx context.Context, n *sigma.Names, err error, paths ...string) 
 	return err
 }
 
+// NodeOf is the node in whose scratch space a path is that names one; "" is none.
+func NodeOf(path string) string {
+	rest, ok := strings.CutPrefix(path, "/ux/")
+	node, _, _ := strings.Cut(rest, "/")
+	if !ok || strings.HasPrefix(node, "~") {
+		return ""
+	}
+	return node
+}
+
 // Transient says that an error is the system's state of this moment.
 func Transient(err error) bool {
 	switch api.KindOf(err) {

@@ -42,15 +42,28 @@ func (l *leader) desc(a *attempt) *sigma.Desc {
 		Role: a.kind, Job: l.dir, App: l.spec.App, Args: l.spec.Args, Task: a.task.ID, Attempt: a.task.Attempt, Bins: l.spec.Reducers,
 		Mid: l.spec.mid(), Memory: l.spec.Memory, Limit: l.spec.TaskLimit, Spawned: time.Now().UnixNano(),
 	}
+	var near string
 	if a.kind == "map" {
-		json.Unmarshal(a.task.Payload, &w.Split)
+		w.Split = splitOf(a.task)
+		near = w.Split.near()
 	} else {
 		fmt.Sscanf(a.task.ID, "%d", &w.Bin)
 		w.Out = l.spec.aside()
 		a.used = make(map[string]int)
 		w.Dirs, w.Runs = l.runs(a.used)
+		near = mostRuns(w.Dirs, w.Runs)
 	}
-	return &sigma.Desc{Program: l.spec.Program, Name: "mr-" + a.kind, Memory: l.spec.Memory, Env: append(w.env(), oneThread)}
+	d := &sigma.Desc{Program: l.spec.Program, Name: "mr-" + a.kind, Memory: l.spec.Memory, Env: append(w.env(), oneThread)}
+	if near != "" {
+		d.Near = []string{near}
+	}
+	return d
+}
+
+// splitOf is what a map task reads.
+func splitOf(t tasks.Task) (s split) {
+	json.Unmarshal(t.Payload, &s)
+	return s
 }
 
 // runs lists what the finished maps have made.
@@ -107,9 +120,7 @@ func (l *leader) settle(ctx context.Context, e job.Event[*attempt]) error {
 func (l *leader) told(a *attempt, o job.Outcome, what string) string {
 	where := ""
 	if a.kind == "map" {
-		var s split
-		json.Unmarshal(a.task.Payload, &s)
-		if len(s) > 0 {
+		if s := splitOf(a.task); len(s) > 0 {
 			where = fmt.Sprintf(" (%s %d–%d", s[0].File, s[0].Start, s[0].End)
 			if len(s) > 1 {
 				where += fmt.Sprintf(" and %d files more", len(s)-1)

@@ -126,12 +126,19 @@ func (l *leader) splits(ctx context.Context) ([]split, error) {
 		return nil, err
 	}
 	l.measure(files)
-	want := closing(l.st.Bytes, l.cores)
-	if size := l.spec.SplitBytes; size != 0 {
-		want = evenly(size, l.st.Bytes)
+	var splits []split
+	for _, s := range stretches(files) {
+		want := closing(s.bytes, s.coresFor(l.st.Bytes, l.cores))
+		if size := l.spec.SplitBytes; size != 0 {
+			want = evenly(size, l.st.Bytes)
+		}
+		more, err := cut(ctx, l.s, s.files, want)
+		if err != nil {
+			return nil, job.Reachable(ctx, l.n, err, l.spec.In...)
+		}
+		splits = append(splits, more...)
 	}
-	splits, err := cut(ctx, l.s, files, want)
-	return splits, job.Reachable(ctx, l.n, err, l.spec.In...)
+	return splits, nil
 }
 
 // ends takes the output and lists the input: side by side, but where old parts go

@@ -97,6 +97,9 @@ func (l *leader) fill(ctx context.Context) error {
 			kind = "reduce"
 		}
 		list, err := l.queue(kind).AcquireSome(ctx, room)
+		if kind == "map" {
+			list = takeTurns(list, func(t tasks.Task) string { return splitOf(t).near() })
+		}
 		for _, t := range list {
 			l.begin(kind, t)
 		}
