@@ -8,12 +8,12 @@ import (
 
 	"sigmaos/internal/clock"
 	"sigmaos/roles/schedd"
-	"sigmaos/runtime/apart"
 	"sigmaos/runtime/binfs"
 	"sigmaos/runtime/cgroup"
 	"sigmaos/runtime/logs"
 	"sigmaos/runtime/lsm"
 	"sigmaos/runtime/oom"
+	"sigmaos/runtime/realtime"
 	"sigmaos/runtime/slot"
 	"sigmaos/runtime/spread"
 	"sigmaos/runtime/yield"
@@ -109,11 +109,8 @@ func startNode(ctx context.Context, s *System) (_ func(context.Context) error, e
 		return nil, err
 	}
 	undo.add(func() error { even.Close(); return nil })
-	separate, err := apart.Start(tree, log)
-	if err != nil {
-		return nil, err
-	}
-	undo.add(func() error { separate.Close(); return nil })
+	prompt := realtime.Start(tree, slot.Slice, log)
+	undo.add(func() error { prompt.Close(); return nil })
 	if tree.Apart() {
 		giving := yield.Start(tree, log)
 		undo.add(func() error { giving.Close(); return nil })

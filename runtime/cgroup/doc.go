@@ -40,6 +40,9 @@
 // mounted with cpu, what a realm uses is read there, and the slots are as deep as
 // elsewhere.
 //
+// There, and only where the kernel wants it so, the root has one more group for a while:
+// <root>/rt, with threads that are of the real-time class just now (see [Realtime]).
+//
 // Before, all branches were below the root everywhere, as deep as in the other
 // hierarchies. What nodes of that time left is found and removed like the rest. One
 // that lives weighs more in the root than slots side by side do, and than the sys that a

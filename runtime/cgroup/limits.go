@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"strconv"
 	"syscall"
+	"time"
 )
 
 // Unlimited takes a limit off.
@@ -56,6 +57,35 @@ func (t *Tree) setPids(path string, n int) error {
 	}
 	dir, _ := t.dir("pids", path)
 	return write(dir, "pids.max", limit(int64(n), "max"))
+}
+
+// limitPeriod is the time in which best-effort procs get what they are limited to: short,
+// so that a limit that changes often is kept soon.
+const limitPeriod = 10 * time.Millisecond
+
+// LimitBestEffort bounds what best-effort procs of all nodes below the root use together,
+// in CPUs; or Unlimited.
+func (t *Tree) LimitBestEffort(cpus float64) error {
+	dir, v2 := t.dir("cpu", "be")
+	if outer := t.outer(); outer != "" {
+		dir = outer
+	}
+	us := int64(max(0.01, cpus) * float64(limitPeriod/time.Microsecond))
+	switch period := strconv.FormatInt(int64(limitPeriod/time.Microsecond), 10); {
+	case v2 && cpus < 0:
+		return write(dir, "cpu.max", "max")
+	case v2:
+		return write(dir, "cpu.max", strconv.FormatInt(us, 10)+" "+period)
+	case cpus < 0:
+		return write(dir, "cpu.cfs_quota_us", "-1")
+	default:
+		if now, err := read(dir, "cpu.cfs_period_us"); err == nil && now != period {
+			if err := write(dir, "cpu.cfs_period_us", period); err != nil {
+				return err
+			}
+		}
+		return write(dir, "cpu.cfs_quota_us", strconv.FormatInt(us, 10))
+	}
 }
 
 // memory is what a group uses, bytes, page cache and the kernel's own included.

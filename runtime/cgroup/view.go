@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"sigmaos/runtime/threads"
 )
 
 // View reads CPU times of a tree that another process owns.
@@ -95,7 +97,19 @@ func (v View) JoinSys(pid int) error {
 	if v.cpu == v.root {
 		return nil
 	}
-	return write(filepath.Join(v.cpu, "sys", v.Node), "cgroup.procs", strconv.Itoa(pid))
+	dir := filepath.Join(v.cpu, "sys", v.Node)
+	for try := 0; ; try++ {
+		err := write(dir, "cgroup.procs", strconv.Itoa(pid))
+		if !errors.Is(err, syscall.EINVAL) || try == attempts {
+			return err
+		}
+		// It has become real-time, which sys has no room for; it will be again.
+		for _, tid := range threads.List(pid) {
+			if err := threads.Ordinary(tid, 0); err != nil {
+				return fmt.Errorf("cgroup: %w", err)
+			}
+		}
+	}
 }
 
 // used is the CPU time of a group in the hierarchy that counts it.
@@ -111,9 +125,6 @@ func used(dir string, v2 bool) (time.Duration, error) {
 // BEThreads calls fn for each best-effort slot of the node with its threads.
 // Slots that go meanwhile may be missing.
 func (t *Tree) BEThreads(fn func(realm, slot string, tids []int)) error { return t.threads("be", fn) }
-
-// LCThreads does the same for the latency-critical slots.
-func (t *Tree) LCThreads(fn func(realm, slot string, tids []int)) error { return t.threads("lc", fn) }
 
 func (t *Tree) threads(branch string, fn func(realm, slot string, tids []int)) error {
 	top, v2 := t.dir("pids", t.top(branch))

@@ -26,9 +26,9 @@ import (
 	"sigmaos/runtime/threads"
 )
 
-// lcSlice is the slice of latency-critical procs: less than the kernel gives anybody
+// Slice is the slice of latency-critical procs: less than the kernel gives anybody
 // who asks for none, so that they wait for no such slice to end when they wake up.
-const lcSlice = 100 * time.Microsecond
+const Slice = 100 * time.Microsecond
 
 // A slot's child may exec from one descriptor number alone, which is the upper
 // bound of its procs' descriptor limits. Opening it makes the kernel allocate a
@@ -279,7 +279,7 @@ func (m *Maker) Make(b Binfs, realm string, class cgroup.Class, fds int64) (_ *S
 		return nil, err
 	}
 	if class == cgroup.LC {
-		if err := threads.SetSlice(proc.Pid, lcSlice); err != nil {
+		if err := threads.SetSlice(proc.Pid, Slice); err != nil {
 			m.cfg.Logger.Debug("slot", "err", err)
 		}
 	}

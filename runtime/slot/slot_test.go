@@ -305,7 +305,7 @@ func TestPaper64_LatencyCriticalProcsHaveShortSlices(t *testing.T) {
 	if own.Runtime == 0 {
 		t.Skip("this kernel has no slices (Linux 6.12)")
 	}
-	for class, want := range map[cgroup.Class]time.Duration{cgroup.LC: lcSlice, cgroup.BE: time.Duration(own.Runtime)} {
+	for class, want := range map[cgroup.Class]time.Duration{cgroup.LC: Slice, cgroup.BE: time.Duration(own.Runtime)} {
 		s, err := e.maker.Make(e.holder, testRealm, class, 64)
 		if err != nil {
 			t.Fatal(err)

@@ -92,3 +92,40 @@ func SetSlice(tid int, d time.Duration) error {
 	}
 	return nil
 }
+
+// Policy is the scheduling policy of a thread; one that is gone has none.
+func Policy(tid int) (policy int, ok bool) {
+	attr, err := unix.SchedGetAttr(tid, 0)
+	if err != nil {
+		return 0, false
+	}
+	return int(attr.Policy), true
+}
+
+// Realtime makes a thread real-time, taking turns with those of the same priority, and
+// with it the threads that it starts from now on, if children is set. Its nice value and
+// CPUs stay. One that has ended is fine.
+func Realtime(tid, priority int, children bool) error {
+	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: uint32(priority)}
+	if !children {
+		attr.Flags = unix.SCHED_FLAG_RESET_ON_FORK
+	}
+	if err := unix.SchedSetAttr(tid, &attr, 0); err != nil && err != unix.ESRCH {
+		return fmt.Errorf("threads: making thread %d real-time: %w", tid, err)
+	}
+	return nil
+}
+
+// Ordinary undoes Realtime; slice is as for SetSlice, 0 the kernel's own.
+func Ordinary(tid int, slice time.Duration) error {
+	raw, err := unix.Getpriority(unix.PRIO_PROCESS, tid)
+	if err == nil {
+		// The call gives 20 less the nice value, since it cannot give negative ones.
+		attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Nice: int32(20 - raw), Runtime: uint64(slice)}
+		err = unix.SchedSetAttr(tid, &attr, 0)
+	}
+	if err != nil && err != unix.ESRCH {
+		return fmt.Errorf("threads: making thread %d ordinary: %w", tid, err)
+	}
+	return nil
+}

@@ -1,6 +1,7 @@
 package threads
 
 import (
+	"errors"
 	"os"
 	"runtime"
 	"testing"
@@ -85,5 +86,48 @@ func TestSetSliceKeepsTheRest(t *testing.T) {
 	})
 	if err := SetSlice(1<<30, time.Millisecond); err != nil {
 		t.Errorf("a thread that has ended: %v", err)
+	}
+}
+
+func TestRealtimeAndBack(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	refused := false
+	onThread(func(tid int) {
+		if err := unix.Setpriority(unix.PRIO_PROCESS, tid, -3); err != nil {
+			t.Error(err)
+			return
+		}
+		err := Realtime(tid, 1, false)
+		if refused = errors.Is(err, unix.EPERM); refused {
+			return
+		}
+		if p, ok := Policy(tid); err != nil || !ok || p != unix.SCHED_RR {
+			t.Errorf("%v, policy %d", err, p)
+		}
+		onThread(func(child int) { // perhaps started by this one, perhaps not
+			if p, _ := Policy(child); p != unix.SCHED_NORMAL {
+				t.Errorf("another one has policy %d", p)
+			}
+		})
+		if err := Ordinary(tid, 300*time.Microsecond); err != nil {
+			t.Error(err)
+		}
+		a, err := unix.SchedGetAttr(tid, 0)
+		if err != nil || a.Policy != unix.SCHED_NORMAL || a.Nice != -3 || a.Runtime != 0 && a.Runtime != 300_000 {
+			t.Errorf("%+v %v", a, err)
+		}
+	})
+	if refused {
+		t.Skip("the group of this test has no real-time CPU time")
+	}
+	for _, err := range []error{Realtime(1<<30, 1, true), Ordinary(1<<30, 0)} {
+		if err != nil {
+			t.Errorf("a thread that has ended: %v", err)
+		}
+	}
+	if _, ok := Policy(1 << 30); ok {
+		t.Error("a thread that has ended has a policy")
 	}
 }

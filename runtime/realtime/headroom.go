@@ -1,0 +1,97 @@
+package realtime
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	goruntime "runtime"
+	"time"
+
+	"sigmaos/runtime/cgroup"
+)
+
+const (
+	// idle is the part of a virtual machine that best-effort procs leave alone.
+	idle = 0.03
+	// worth is what latency-critical procs use of a CPU where that is worth it.
+	worth = 0.02
+	// follow is how fast a change of what others use is followed, and step the least
+	// one, in CPUs, for which the limit is set anew: each time costs the kernel a
+	// look at all CPUs.
+	follow = 30 * time.Millisecond
+	step   = 0.04
+	// floor of the limit, in CPUs.
+	floor = 0.05
+)
+
+// headroom keeps best-effort procs from using all of a virtual machine's CPU time.
+//
+// Its host may give it so much in 100 ms, for instance, and what the host does for it
+// counts, too: if all its CPUs are busy that ends a few ms early, and a CPU stands still
+// for the rest, with whoever is on it. The guest sees no more of that than that its clock
+// has moved on. A machine whose CPUs are busy for 97 % does not stand still.
+//
+// The limit is on best-effort procs alone, since others are not to be kept from what they
+// need: so it is what they leave, and follows what they use.
+type headroom struct {
+	limit func(cpus float64) error // nil where there is nothing to do
+	cpus  float64
+	at    time.Time
+	used  time.Duration
+	slots time.Duration
+	rate  float64 // what those with a claim use, CPUs
+	busy  float64 // and latency-critical procs of that
+	set   float64 // 0 is none
+}
+
+func newHeadroom(tree *cgroup.Tree) headroom {
+	h := headroom{cpus: float64(goruntime.NumCPU())}
+	if virtual() {
+		h.limit = tree.LimitBestEffort
+	}
+	return h
+}
+
+// virtual reports whether this is a virtual machine, as the CPU says.
+func virtual() bool {
+	info, err := os.ReadFile("/proc/cpuinfo")
+	return err == nil && bytes.Contains(info, []byte(" hypervisor"))
+}
+
+// look follows what those with a claim have used so far, and of them the slots.
+func (h *headroom) look(now time.Time, used, slots time.Duration) error {
+	in, first := now.Sub(h.at), h.at.IsZero()
+	a, b := float64(used-h.used)/float64(in), float64(slots-h.slots)/float64(in)
+	h.at, h.used, h.slots = now, used, slots
+	if h.limit == nil || first || in <= 0 {
+		return nil
+	}
+	h.rate += weight(in, follow) * (a - h.rate)
+	h.busy += weight(in, quiet) * (b - h.busy)
+	if h.busy < worth {
+		if h.set == 0 {
+			return nil
+		}
+		h.set = 0
+		return h.limit(cgroup.Unlimited)
+	}
+	want := max(floor, h.cpus*(1-idle)-h.rate)
+	if d := want - h.set; h.set != 0 && -step < d && d < step {
+		return nil
+	}
+	h.set = want
+	err := h.limit(want)
+	if errors.Is(err, fs.ErrNotExist) { // a kernel without CFS_BANDWIDTH
+		h.limit = nil
+	}
+	return err
+}
+
+// weight of what a time has brought in an average over another.
+func weight(in, over time.Duration) float64 { return float64(in) / float64(in+over) }
+
+// lift forgets. Whoever gives the real-time time back takes the limit off.
+func (h *headroom) lift() {
+	h.at, h.rate, h.busy, h.set = time.Time{}, 0, 0, 0
+}

@@ -1,0 +1,240 @@
+package realtime
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	goruntime "runtime"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sigmaos/runtime/cgroup"
+	"sigmaos/runtime/slot"
+	"sigmaos/runtime/threads"
+)
+
+// TestMain lets the test binary be a process in a slot, with several threads.
+func TestMain(m *testing.M) {
+	role := os.Getenv("REALTIME_TEST_CHILD")
+	if role == "" {
+		os.Exit(m.Run())
+	}
+	time.AfterFunc(2*time.Minute, func() { os.Exit(1) })
+	for range 3 {
+		go func() {
+			goruntime.LockOSThread()
+			unix.Nanosleep(&unix.Timespec{Sec: 120}, nil)
+		}()
+	}
+	if role == "sleep" {
+		time.Sleep(2 * time.Minute)
+	}
+	//lint:ignore SA5002 to use all of a core until it is killed
+	for {
+	}
+}
+
+// world is a node's groups, with its Keeper, in a root of the test's own.
+type world struct {
+	*testing.T
+	tree *cgroup.Tree
+	keep *Keeper
+}
+
+// patience is for a machine that is busy with other things.
+const patience = 60 * time.Second
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	l, err := cgroup.Detect()
+	if err != nil {
+		t.Skip(err)
+	}
+	tree, err := cgroup.Open(cgroup.Config{Layout: l, Root: fmt.Sprintf("sigma-rt%d", os.Getpid()), Node: "n1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := tree.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := tree.JoinSys(os.Getpid()); err != nil {
+		t.Fatal(err)
+	}
+	w := &world{T: t, tree: tree}
+	w.free()
+	k := keeper(tree, slot.Slice, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	k.part = testPart
+	w.keep = k.start()
+	t.Cleanup(k.Close)
+	return w
+}
+
+// testPart is small: other tests of the machine want theirs.
+const testPart = 0.2
+
+// free waits until the machine has as much for us.
+func (w *world) free() {
+	w.Helper()
+	var err error
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		var r *cgroup.Realtime
+		if r, err = w.tree.OpenRealtime(testPart); err == nil {
+			r.Close()
+			return
+		}
+	}
+	w.Skip(err)
+}
+
+// proc starts a process in a slot of its own.
+func (w *world) proc(class cgroup.Class, name, role string, mcpu int) (*cgroup.Group, *os.Process) {
+	w.Helper()
+	g, err := w.tree.NewGroup(class, "r1", name)
+	if err != nil {
+		w.Fatal(err)
+	}
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), "REALTIME_TEST_CHILD="+role, "GOMAXPROCS=2")
+	if err := cmd.Start(); err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(func() { cmd.Process.Kill(); cmd.Wait(); g.Close() })
+	if err := errors.Join(g.SetCPU(mcpu), g.Add(cmd.Process.Pid)); err != nil {
+		w.Fatal(err)
+	}
+	return g, cmd.Process
+}
+
+// policies counts a process's threads by their policy.
+func policies(pid int) (realtime, ordinary int) {
+	for _, tid := range threads.List(pid) {
+		switch p, ok := threads.Policy(tid); {
+		case ok && p == unix.SCHED_RR:
+			realtime++
+		case ok:
+			ordinary++
+		}
+	}
+	return realtime, ordinary
+}
+
+func (w *world) until(what string, ok func() bool) {
+	w.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			w.Fatalf("not %s in %v", what, patience)
+		}
+	}
+}
+
+func (w *world) untilRealtime(pid int) {
+	w.Helper()
+	w.until("real-time", func() bool { r, o := policies(pid); return r > 3 && o == 0 })
+}
+
+func (w *world) untilOrdinary(pid int) {
+	w.Helper()
+	w.until("ordinary", func() bool { r, o := policies(pid); return r == 0 && o > 3 })
+}
+
+// They are before all others while best-effort procs run, sigmad is before them, and what
+// it starts is not.
+func TestPaper64_LatencyCriticalProcsRunBeforeBestEffortOnes(t *testing.T) {
+	w := newWorld(t)
+	_, lc := w.proc(cgroup.LC, "1", "sleep", 500)
+	unix.Setpriority(unix.PRIO_PROCESS, lc.Pid, 3)
+	time.Sleep(3 * every)
+	if r, _ := policies(lc.Pid); r != 0 {
+		t.Errorf("%d threads are real-time without best-effort procs", r)
+	}
+	_, be := w.proc(cgroup.BE, "2", "spin", 0)
+	w.untilRealtime(lc.Pid)
+	w.until("sigmad above", func() bool {
+		a, err := unix.SchedGetAttr(os.Getpid(), 0)
+		return err == nil && a.Policy == unix.SCHED_RR && a.Priority == sysPriority
+	})
+	_, other := w.proc(cgroup.LC, "3", "sleep", 500) // by a real-time thread of ours
+	w.untilRealtime(other.Pid)
+	w.until("of the priority of procs", func() bool {
+		a, err := unix.SchedGetAttr(other.Pid, 0)
+		return err == nil && a.Policy == unix.SCHED_RR && a.Priority == procPriority
+	})
+	if r, _ := policies(be.Pid); r != 0 {
+		t.Errorf("%d threads of a best-effort proc are real-time", r)
+	}
+	be.Kill()
+	w.untilOrdinary(lc.Pid)
+	w.untilOrdinary(os.Getpid())
+	a, err := unix.SchedGetAttr(lc.Pid, 0)
+	if err != nil || a.Nice != 3 || a.Runtime != 0 && a.Runtime != uint64(slot.Slice) {
+		t.Errorf("%+v %v, want nice 3 as before and slices of %v", a, err, slot.Slice)
+	}
+}
+
+// Who uses more than he has reserved is ordinary until he has been quiet for a while,
+// and nobody else is.
+func TestPaper64_MoreThanReservedIsNotRealtime(t *testing.T) {
+	w := newWorld(t)
+	w.proc(cgroup.BE, "1", "spin", 0)
+	_, fair := w.proc(cgroup.LC, "2", "sleep", 500)
+	_, greedy := w.proc(cgroup.LC, "3", "sleep", 100)
+	w.untilRealtime(greedy.Pid)
+	g, spins := w.proc(cgroup.LC, "4", "spin", 50)
+	was := false
+	w.until("ordinary again", func() bool {
+		r, o := policies(spins.Pid)
+		was = was || r > 0
+		return was && r == 0 && o > 3
+	})
+	w.untilRealtime(fair.Pid)
+	// In its own group, with its own weight.
+	w.until("back in its group", func() bool {
+		pids, err := g.Procs()
+		inside, e := w.inside()
+		if err != nil || e != nil {
+			t.Fatal(err, e)
+		}
+		for _, tid := range threads.List(spins.Pid) {
+			if inside[tid] {
+				return false
+			}
+		}
+		return len(pids) == 1
+	})
+	spins.Signal(unix.SIGSTOP)
+	w.untilRealtime(spins.Pid)
+}
+
+// inside are the threads in the group for real-time ones.
+func (w *world) inside() (map[int]bool, error) {
+	r, err := w.tree.OpenRealtime(testPart)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return r.Inside()
+}
+
+// Close leaves nothing real-time, and the groups can go (newWorld looks).
+func TestCloseMakesOrdinary(t *testing.T) {
+	w := newWorld(t)
+	_, lc := w.proc(cgroup.LC, "1", "sleep", 500)
+	w.proc(cgroup.BE, "2", "spin", 0)
+	w.untilRealtime(lc.Pid)
+	w.keep.Close()
+	if r, _ := policies(lc.Pid); r != 0 {
+		t.Errorf("%d threads are real-time", r)
+	}
+	if r, _ := policies(os.Getpid()); r != 0 {
+		t.Errorf("%d threads of ours are real-time", r)
+	}
+}
