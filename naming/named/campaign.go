@@ -126,6 +126,12 @@ func (t *Trees) seeOff(s *seat, term *term) {
 
 // campaign tries to become the leader.
 func (t *Trees) campaign(ctx context.Context, realm string) (*term, error) {
+	switch node, err := t.glance(ctx, realm); {
+	case err != nil:
+		return nil, etcdDown(realm, err)
+	case node != "":
+		return nil, notLeader(realm, node)
+	}
 	sess, err := t.session(ctx, realm)
 	if err != nil {
 		return nil, err
@@ -140,6 +146,25 @@ func (t *Trees) campaign(ctx context.Context, realm string) (*term, error) {
 		return nil, err
 	}
 	return term, nil
+}
+
+// glance is the other node that leads a realm as far as the peer knows that this node
+// asks; "" is none. Every proc that begins on a node asks that, as a rule while another
+// node leads for hours, and etcd makes an entry in the log of each of its peers of a
+// transaction that might have written: this asks one peer for what it has. Where that is
+// out of date, which is a matter of milliseconds, who dials that node is told so there
+// and asks again.
+func (t *Trees) glance(ctx context.Context, realm string) (node string, err error) {
+	ctx, cancel := context.WithTimeout(urgent(ctx), t.cfg.attempt())
+	defer cancel()
+	resp, err := t.cfg.Etcd.Do(ctx, clientv3.OpGet(realmKeys(realm).leader(), clientv3.WithSerializable()))
+	if err != nil || len(resp.Get().Kvs) == 0 {
+		return "", err
+	}
+	if h := decodeHolder(resp.Get().Kvs[0].Value); h.Node != t.cfg.Node {
+		node = h.Node
+	}
+	return node, nil
 }
 
 // take puts the leader's key, once it is free; its create revision is the epoch.

@@ -56,6 +56,26 @@ func TestOneLeadsAndOthersSayWho(t *testing.T) {
 	wantFile(t, b.root(t, realm, "bob"), "f", "x")
 }
 
+// To ask on a node who leads a realm writes nothing, where another one does: etcd would
+// make an entry in the log of all peers of it.
+func TestToAskWhoLeadsIsNoWrite(t *testing.T) {
+	realm, ctx := newRealm(t), tctx(t)
+	a, b := newHost(t, "na", nil), newHost(t, "nb", nil)
+	a.root(t, realm, "alice")
+	b.line.counting.Store(true)
+	for range 3 {
+		_, err := b.Tree(ctx, realm)
+		leads(t, err, "na")
+	}
+	if n := b.line.ops.Load(); n != 0 {
+		t.Errorf("the node that does not lead asked for %d writes", n)
+	}
+	a.Close()
+	if _, err := b.Tree(ctx, realm); err != nil {
+		t.Error(err)
+	}
+}
+
 // What is acknowledged survives its leader: content, versions, ids, entries,
 // what was removed, remembered writes, and watches resume without a gap.
 func TestFAULTS_F9_WhatALeaderChangeKeeps(t *testing.T) {
