@@ -102,6 +102,12 @@ type Term struct {
 // directory must exist. The content of the file while it leads is data: where to
 // find it, for instance.
 func (n *Names) Elect(ctx context.Context, path string, data []byte) (*Term, error) {
+	return n.ElectWhile(ctx, path, data, nil)
+}
+
+// ElectWhile is Elect for who may have no use for leading any more when it could: each
+// time that a leader has gone it asks wanted, whose error ends the wait.
+func (n *Names) ElectWhile(ctx context.Context, path string, data []byte, wanted func(context.Context) error) (*Term, error) {
 	lease, err := n.NewLease(ctx)
 	if err != nil {
 		return nil, err
@@ -115,6 +121,9 @@ func (n *Names) Elect(ctx context.Context, path string, data []byte) (*Term, err
 		}
 		if api.KindOf(err) == api.Exists {
 			err = n.awaitEnd(ctx, path)
+			if err == nil && wanted != nil {
+				err = wanted(ctx)
+			}
 		}
 		select {
 		case <-lease.lost:

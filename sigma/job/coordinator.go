@@ -102,7 +102,10 @@ func (c *coordinator[J, P]) bePresent(ctx context.Context) {
 
 // lead waits for its term, and leads until the job or the term has ended.
 func (c *coordinator[J, P]) lead(ctx context.Context) error {
-	won, err := c.n.Elect(ctx, c.dir+"/leader", []byte(c.me))
+	won, err := c.n.ElectWhile(ctx, c.dir+"/leader", []byte(c.me), c.goesOn)
+	if err == errOver {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -122,6 +125,23 @@ func (c *coordinator[J, P]) lead(ctx context.Context) error {
 		err = rerr
 	}
 	return err
+}
+
+// errOver ends the wait for a term in which there would be nothing to do.
+var errOver = api.E(api.Conflict, "elect", "", "the job has ended")
+
+// goesOn is errOver when the job has ended. What cannot be read is left to the term.
+func (c *coordinator[J, P]) goesOn(ctx context.Context) error {
+	j, err := c.k.load(ctx, c.n, c.dir)
+	if api.KindOf(err) == api.NotFound {
+		return errOver
+	}
+	if err == nil {
+		if _, st := j.Head(); st.Phase.Final() {
+			return errOver
+		}
+	}
+	return nil
 }
 
 // term does what is left of the job.

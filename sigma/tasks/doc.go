@@ -20,4 +20,8 @@
 // with a number of its own. The first Done is the task's one result, for ever;
 // later ones are told so and change nothing. An attempt must therefore write what
 // it makes where no other attempt does, and its result says where that is.
+//
+// Its first attempt is written down with the task: as if it was under way from the
+// beginning. So giving it out costs no write, and a leader that takes over, which
+// cannot know whether the attempt was begun, gives out the second.
 package tasks

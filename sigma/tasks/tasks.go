@@ -60,6 +60,7 @@ type Queue struct {
 type kept struct {
 	Task
 	version uint64
+	written bool // the store has its next attempt already: it was submitted by this leader and not given out
 }
 
 // Open takes over the queue in a directory, which is made when it is not there.
@@ -154,13 +155,24 @@ func (q *Queue) SubmitAll(ctx context.Context, list []New) error {
 			return api.E(api.Exists, "submit", n.ID, "there is another task of this id")
 		}
 	}
-	err := several(len(add), func(i int) error { return q.write(ctx, add[i], add[i].Task) })
+	err := several(len(add), func(i int) error {
+		waiting := add[i].Task
+		err := q.write(ctx, add[i], waiting.begun())
+		add[i].Task, add[i].written = waiting, err == nil
+		return err
+	})
 	for _, k := range add {
 		if k.version != 0 {
 			q.tasks[k.ID] = k
 		}
 	}
 	return err
+}
+
+// begun is t with one attempt more.
+func (t Task) begun() Task {
+	t.State, t.Attempt = Running, t.Attempt+1
+	return t
 }
 
 func (n *New) check() error {
@@ -203,8 +215,8 @@ func (q *Queue) Acquire(ctx context.Context) (t Task, ok bool, err error) {
 	return list[0], true, nil
 }
 
-// AcquireSome gives out the first waiting tasks, at most max, written several at a
-// time: a store takes what comes together in one step. Where it fails, those that it
+// AcquireSome gives out the first waiting tasks, at most max. What is to be written for
+// that is written several at a time: a store takes what comes together in one step. Where it fails, those that it
 // returns are given out all the same.
 func (q *Queue) AcquireSome(ctx context.Context, max int) ([]Task, error) {
 	q.mu.Lock()
@@ -243,8 +255,11 @@ func (q *Queue) Again(ctx context.Context, id string) (t Task, ok bool, err erro
 }
 
 func (q *Queue) give(ctx context.Context, k *kept) (Task, bool, error) {
-	t := k.Task
-	t.State, t.Attempt = Running, t.Attempt+1
+	t := k.Task.begun()
+	if k.written {
+		k.Task, k.written = t, false
+		return t, true, nil
+	}
 	if err := q.write(ctx, k, t); err != nil {
 		return Task{}, false, err
 	}

@@ -345,6 +345,11 @@ func TestAcquireSome(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		// What another leader submitted may have been begun: that is attempt 1 of each.
+		l = m.lead(0, false)
+		if q, err = Open(ctx, l, "/q", Options{}); err != nil {
+			t.Fatal(err)
+		}
 		if crash > 0 {
 			l.at = l.writes + crash
 		}
@@ -352,7 +357,7 @@ func TestAcquireSome(t *testing.T) {
 		for _, max := range []int{3, 3, 3} {
 			list, err := q.AcquireSome(ctx, max)
 			for _, k := range list {
-				if given[k.ID] || k.State != Running || k.Attempt != 1 || m.files["/q/"+k.ID].version == 0 {
+				if given[k.ID] || k.State != Running || k.Attempt != 2 || m.files["/q/"+k.ID].version == 0 {
 					t.Errorf("crash at write %d: given out: %+v", crash, k)
 				}
 				given[k.ID] = true
@@ -376,9 +381,52 @@ func TestAcquireSome(t *testing.T) {
 			t.Errorf("the next leader: %v, %v", list, err)
 		}
 		for _, k := range list {
-			if given[k.ID] && k.Attempt != 2 {
+			if given[k.ID] && k.Attempt != 3 {
 				t.Errorf("the next leader gives out attempt %d of %s", k.Attempt, k.ID)
 			}
+		}
+	}
+}
+
+// To give out what one has submitted oneself costs no write: it was submitted as begun,
+// and the next leader gives out the second attempt, whether it was or not.
+func TestTheFirstAttemptIsWrittenWithTheTask(t *testing.T) {
+	ctx := t.Context()
+	m := &memory{files: make(map[string]file)}
+	l := m.lead(0, false)
+	q, err := Open(ctx, l, "/q", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := q.SubmitAll(ctx, []New{{"a", []byte("x")}, {"b", nil}}); err != nil {
+		t.Fatal(err)
+	}
+	if n := q.Count(Waiting); n != 2 {
+		t.Errorf("%d of 2 wait", n)
+	}
+	if _, err := q.Done(ctx, "b", 1, nil); api.KindOf(err) != api.Invalid {
+		t.Errorf("an attempt is done that was not given out: %v", err)
+	}
+	writes := l.writes
+	x, ok, err := q.Acquire(ctx)
+	if err != nil || !ok || x.ID != "a" || x.Attempt != 1 || string(x.Payload) != "x" || l.writes != writes {
+		t.Errorf("%+v, %v, %v, with %d writes", x, ok, err, l.writes-writes)
+	}
+	if err := q.Back(ctx, "a", 1); err != nil {
+		t.Error(err)
+	}
+	if x, ok, err = q.Acquire(ctx); err != nil || !ok || x.Attempt != 2 || l.writes != writes+2 {
+		t.Errorf("after it came back: %+v, %v, %v, %d writes", x, ok, err, l.writes-writes)
+	}
+	if q, err = Open(ctx, m.lead(0, false), "/q", Options{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []struct {
+		id      string
+		attempt int
+	}{{"a", 3}, {"b", 2}} {
+		if x, ok, err := q.Acquire(ctx); err != nil || !ok || x.ID != want.id || x.Attempt != want.attempt {
+			t.Errorf("the next leader gives out %+v, %v, %v; want %+v", x, ok, err, want)
 		}
 	}
 }
