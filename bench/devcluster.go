@@ -42,8 +42,10 @@ func startDev(ctx context.Context, o Options, dir string, nodes int) (*devCluste
 		if err == nil && len(list) < nodes {
 			err = fmt.Errorf("bench: %d of %d nodes are there", len(list), nodes)
 		}
-		if err == nil {
-			_, err = d.Sigma().Names().AbsPath(ctx, "/ux/~local")
+		for _, n := range list {
+			if err == nil { // its scratch space is there
+				_, err = d.Sigma().Names().Stat(ctx, "/ux/"+n.Name+"/")
+			}
 		}
 		return err
 	})

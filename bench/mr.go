@@ -10,7 +10,9 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,8 +27,10 @@ const (
 	mrParts  = 4
 )
 
-// MR is the paper's Figure 8: word count over real text by procs, with intermediate
-// files in scratch space and in objects, against the same functions in one process
+// MR is the paper's Figure 8: word count over real text by procs. The text is in the
+// scratch space of all nodes, a part in each, as it is in a cluster that lives with it;
+// one-node is the same job with all of it on one. Intermediate files are in scratch
+// space and in objects, against the same functions in one process
 // with a thread for each CPU. The combiner leaves little for intermediate files to
 // hold, so each kind of these is used without it, too: then each word of the text is a
 // pair in them. A round is one run of each; their outputs must be the same bytes. A
@@ -68,6 +72,7 @@ type mrBench struct {
 	corpus  string
 	dir     string
 	dev     *devCluster
+	in, one []string // directories of the input: spread, and on one node
 
 	bytes int64
 	plain mrSide
@@ -78,6 +83,7 @@ type mrBench struct {
 type mrSide struct {
 	name      string
 	mid       string    // where intermediate files are
+	one       bool      // the input is on one node
 	args      []string  // of word count
 	wall, cpu []float64 // cpu: of the process, or of the job's procs
 	with      []float64 // with what sigmad spent
@@ -91,7 +97,7 @@ type mrSide struct {
 func mrSides() []*mrSide {
 	const ux, s3 = "/ux/~local", "/s3/~any"
 	pairs := []string{"pairs"}
-	return []*mrSide{{name: "ux", mid: ux}, {name: "s3", mid: s3}, {name: "ux-pairs", mid: ux, args: pairs}, {name: "s3-pairs", mid: s3, args: pairs}}
+	return []*mrSide{{name: "ux", mid: ux}, {name: "one-node", mid: ux, one: true}, {name: "s3", mid: s3}, {name: "ux-pairs", mid: ux, args: pairs}, {name: "s3-pairs", mid: s3, args: pairs}}
 }
 
 // corpusDir finds the text: S, M or L as fetch.sh has put it into the cache, or a
@@ -115,37 +121,76 @@ func corpusDir(o Options) (string, error) {
 	return dir, nil
 }
 
-const mrIn = "/ux/~local/bench/in"
-
-// copyIn puts the corpus into the first node's scratch space, and the program into
-// the realm.
+// copyIn puts the corpus into scratch space: into each node's as many bytes, and all of
+// it into the first one's.
 func (b *mrBench) copyIn(ctx context.Context) error {
-	n := b.dev.Sigma().Names()
-	return filepath.WalkDir(b.corpus, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
+	type file struct {
+		path, rel string
+		size      int64
+	}
+	var files []file
+	err := filepath.WalkDir(b.corpus, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
 			return err
 		}
 		rel, err := filepath.Rel(b.corpus, path)
 		if err != nil {
 			return err
 		}
-		to := mrIn + "/" + filepath.ToSlash(rel)
-		if d.IsDir() {
-			return n.MkdirAll(ctx, to, 0o775)
+		i, err := os.Stat(path)
+		if err == nil {
+			files = append(files, file{path, filepath.ToSlash(rel), i.Size()})
+			b.bytes += i.Size()
 		}
-		in, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		defer in.Close()
-		f, err := n.Create(ctx, to)
-		if err != nil {
-			return err
-		}
-		k, err := io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{in}, make([]byte, 1<<20))
-		b.bytes += k
-		return errors.Join(err, f.Close())
+		return err
 	})
+	if err != nil {
+		return err
+	}
+	nodes, err := b.dev.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(nodes, func(x, y api.NodeInfo) int { return strings.Compare(x.Name, y.Name) })
+	for _, n := range nodes {
+		dir := "/ux/" + n.Name + "/bench/in"
+		if err := b.dev.Sigma().Names().MkdirAll(ctx, dir, 0o775); err != nil { // few files are not on all nodes
+			return err
+		}
+		b.in = append(b.in, dir)
+	}
+	b.one = []string{"/ux/~local/bench/all"}
+	at := int64(0)
+	for _, f := range files {
+		part := b.in[min(at*int64(len(b.in))/max(b.bytes, 1), int64(len(b.in)-1))]
+		for _, dir := range []string{part, b.one[0]} {
+			if err := b.copyFile(ctx, f.path, dir+"/"+f.rel); err != nil {
+				return err
+			}
+		}
+		at += f.size
+	}
+	return nil
+}
+
+func (b *mrBench) copyFile(ctx context.Context, from, to string) error {
+	n := b.dev.Sigma().Names()
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	f, err := n.Create(ctx, to)
+	if api.KindOf(err) == api.NotFound {
+		if err = n.MkdirAll(ctx, path.Dir(to), 0o775); err == nil {
+			f, err = n.Create(ctx, to)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	_, err = io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{in}, make([]byte, 1<<20))
+	return errors.Join(err, f.Close())
 }
 
 // round runs all of them; who is first changes.
@@ -198,8 +243,12 @@ func (b *mrBench) runJob(ctx context.Context, side *mrSide, name string) error {
 		return err
 	}
 	c := b.dev.Sigma()
+	in := b.in
+	if side.one {
+		in = b.one
+	}
 	begin := time.Now()
-	spec := mr.Spec{Spec: job.Spec{Name: name, Program: prog.Digest, Out: "/ux/~local/bench/" + name}, App: "wc", Args: side.args, In: []string{mrIn}, Intermediate: side.mid, Reducers: mrParts}
+	spec := mr.Spec{Spec: job.Spec{Name: name, Program: prog.Digest, Out: "/ux/~local/bench/" + name}, App: "wc", Args: side.args, In: in, Intermediate: side.mid, Reducers: mrParts}
 	if _, err := mr.Submit(ctx, c, spec); err != nil {
 		return err
 	}
@@ -268,7 +317,7 @@ func (b *mrBench) result() Result {
 		}
 		return x
 	}
-	ux, s3, uxPairs, s3Pairs := b.jobs[0], b.jobs[1], b.jobs[2], b.jobs[3]
+	ux, one, s3, uxPairs, s3Pairs := b.jobs[0], b.jobs[1], b.jobs[2], b.jobs[3], b.jobs[4]
 	r := row("ux", "wall", ux.wall, "plain", b.plain.wall)
 	mb := float64(b.bytes) / 1e6
 	plain := row("plain", "wall", b.plain.wall, "", nil)
@@ -282,6 +331,9 @@ func (b *mrBench) result() Result {
 	r.Rows = []Result{
 		cpu,
 		row("ux", "cpu with sigmad", ux.with, "plain", b.plain.cpu),
+		row("one-node", "wall", one.wall, "plain", b.plain.wall),
+		row("one-node", "cpu", one.cpu, "plain", b.plain.cpu),
+		row("one-node", "cpu with sigmad", one.with, "plain", b.plain.cpu),
 		between,
 		row("s3", "cpu", s3.cpu, "plain", b.plain.cpu),
 		row("ux-pairs", "wall", uxPairs.wall, "", nil),
