@@ -125,7 +125,7 @@ func (r *realm) lookup(op string, dir *node, name string) (*node, error) {
 	if n != nil {
 		return n, nil
 	}
-	gate := &r.gates[maphash.Comparable(seed, entry{dir, name})%uint64(len(r.gates))]
+	gate := r.gate(dir, name)
 	gate.Lock()
 	defer gate.Unlock()
 	r.tab.Lock()
@@ -142,6 +142,11 @@ func (r *realm) lookup(op string, dir *node, name string) (*node, error) {
 	dir.adopt(name, n)
 	r.tab.Unlock()
 	return n, nil
+}
+
+// gate is what who loads an entry holds.
+func (r *realm) gate(dir *node, name string) *sync.Mutex {
+	return &r.gates[maphash.Comparable(seed, entry{dir, name})%uint64(len(r.gates))]
 }
 
 type entry struct {

@@ -5,10 +5,12 @@ import (
 	"context"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
 	"sigmaos/api"
+	"sigmaos/sigma/job"
 )
 
 // Range is a part of a file.
@@ -65,21 +67,26 @@ type found struct {
 
 // find lists the files at and below the given paths, in order. Names that begin
 // with a dot or an underscore are left out below a directory, as markers are.
-func find(ctx context.Context, s space, paths []string) (out []found, err error) {
-	for _, p := range paths {
-		e, err := s.Stat(ctx, p)
-		if err != nil {
-			return nil, err
+func find(ctx context.Context, s space, paths []string) ([]found, error) {
+	const atOnce = 8
+	lists := make([][]found, len(paths))
+	err := job.Each(min(atOnce, len(paths)), func(w int) error {
+		for i := w; i < len(paths); i += atOnce {
+			e, err := s.Stat(ctx, paths[i])
+			switch {
+			case err != nil:
+			case e.dir:
+				lists[i], err = findIn(ctx, s, paths[i], nil)
+			default:
+				lists[i] = []found{{paths[i], e.size}}
+			}
+			if err != nil {
+				return err
+			}
 		}
-		if !e.dir {
-			out = append(out, found{p, e.size})
-			continue
-		}
-		if out, err = findIn(ctx, s, p, out); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
+		return nil
+	})
+	return slices.Concat(lists...), err
 }
 
 func findIn(ctx context.Context, s space, dir string, out []found) ([]found, error) {
