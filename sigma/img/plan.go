@@ -22,7 +22,10 @@ type image struct {
 
 // plan lists the images, once.
 func (l *leader) plan(ctx context.Context) (err error) {
-	l.q, err = l.t.Plan(ctx, "tasks", func(ctx context.Context) (out []any, err error) {
+	if _, l.parallel, err = job.Parallel(ctx, l.spec.Parallel); err != nil {
+		return err
+	}
+	l.q, err = l.t.Plan(ctx, "tasks", l.parallel, func(ctx context.Context) (out []any, err error) {
 		list, err := l.images(ctx)
 		for _, im := range list {
 			out = append(out, im)
@@ -32,9 +35,6 @@ func (l *leader) plan(ctx context.Context) (err error) {
 		}
 		return out, err
 	})
-	if err == nil {
-		_, l.parallel, err = job.Parallel(ctx, l.spec.Parallel)
-	}
 	return err
 }
 

@@ -205,8 +205,9 @@ func (t *Term) Note(format string, args ...any) {
 const planFile = "/plan"
 
 // Plan opens the job's queue of a name. The first leader fills it, with a task for
-// each payload that plan returns: the file plan says that all are submitted.
-func (t *Term) Plan(ctx context.Context, name string, plan func(context.Context) ([]any, error)) (*tasks.Queue, error) {
+// each payload that plan returns: the file plan says that all are submitted. atOnce is
+// as for Submit.
+func (t *Term) Plan(ctx context.Context, name string, atOnce int, plan func(context.Context) ([]any, error)) (*tasks.Queue, error) {
 	_, err := t.Stat(ctx, t.Dir+planFile)
 	if err == nil {
 		return t.Queue(ctx, name)
@@ -228,7 +229,7 @@ func (t *Term) Plan(ctx context.Context, name string, plan func(context.Context)
 		return err
 	})
 	if err == nil {
-		err = Submit(ctx, q, list...)
+		err = Submit(ctx, q, atOnce, list...)
 	}
 	if err == nil {
 		_, err = t.PutFile(ctx, t.Dir+planFile, []byte("planned\n"))
@@ -249,15 +250,15 @@ func (t *Term) Queue(ctx context.Context, name string) (*tasks.Queue, error) {
 	return tasks.Open(ctx, tasks.In(t.Names), t.Dir+"/"+name, tasks.Options{Tries: t.Spec.Tries})
 }
 
-// Submit adds a task for each payload.
-func Submit(ctx context.Context, q *tasks.Queue, payloads ...any) error {
+// Submit adds a task for each payload. The first atOnce will be given out at once.
+func Submit(ctx context.Context, q *tasks.Queue, atOnce int, payloads ...any) error {
 	list := make([]tasks.New, len(payloads))
 	for i, p := range payloads {
 		b, err := json.Marshal(p)
 		if err != nil {
 			return err
 		}
-		list[i] = tasks.New{ID: TaskID(i), Payload: b}
+		list[i] = tasks.New{ID: TaskID(i), Payload: b, Begun: i < atOnce}
 	}
 	return q.SubmitAll(ctx, list)
 }

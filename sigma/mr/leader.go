@@ -68,7 +68,10 @@ func (l *leader) Update() {
 func (l *leader) Conclude(context.Context) error { return nil }
 
 // plan cuts the input, once, and sees to it that all tasks are there.
-func (l *leader) plan(ctx context.Context) error {
+func (l *leader) plan(ctx context.Context) (err error) {
+	if l.cores, l.parallel, err = job.Parallel(ctx, l.spec.Parallel); err != nil {
+		return err
+	}
 	return job.Each(2, func(i int) error { return []func(context.Context) error{l.planMaps, l.planReduces}[i](ctx) })
 }
 
@@ -76,14 +79,11 @@ func (l *leader) planReduces(ctx context.Context) (err error) {
 	if l.reduces, err = l.t.Queue(ctx, "reduces"); err != nil {
 		return err
 	}
-	return job.Submit(ctx, l.reduces, make([]any, l.spec.Reducers)...)
+	return job.Submit(ctx, l.reduces, l.parallel, make([]any, l.spec.Reducers)...)
 }
 
 func (l *leader) planMaps(ctx context.Context) (err error) {
-	if l.cores, l.parallel, err = job.Parallel(ctx, l.spec.Parallel); err != nil {
-		return err
-	}
-	l.maps, err = l.t.Plan(ctx, "maps", func(ctx context.Context) (out []any, err error) {
+	l.maps, err = l.t.Plan(ctx, "maps", l.parallel, func(ctx context.Context) (out []any, err error) {
 		splits, err := l.splits(ctx)
 		for _, s := range splits {
 			out = append(out, s)

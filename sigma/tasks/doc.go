@@ -21,7 +21,7 @@
 // later ones are told so and change nothing. An attempt must therefore write what
 // it makes where no other attempt does, and its result says where that is.
 //
-// Its first attempt is written down with the task: as if it was under way from the
-// beginning. So giving it out costs no write, and a leader that takes over, which
-// cannot know whether the attempt was begun, gives out the second.
+// A task that will be given out at once can be submitted as begun ([New.Begun]): its
+// first attempt is written down with it, and giving it out costs no write. A leader
+// that takes over cannot know whether that attempt was begun, and gives out the second.
 package tasks

@@ -132,12 +132,13 @@ func (q *Queue) load(ctx context.Context, id string) (*kept, error) {
 type New struct {
 	ID      string
 	Payload []byte
+	Begun   bool // its first attempt is written with it
 }
 
 // Submit adds a task. The same task twice is one: whoever takes over may submit
 // all again.
 func (q *Queue) Submit(ctx context.Context, id string, payload []byte) error {
-	return q.SubmitAll(ctx, []New{{id, payload}})
+	return q.SubmitAll(ctx, []New{{ID: id, Payload: payload}})
 }
 
 // SubmitAll adds tasks, several at a time. Where it fails some may be in.
@@ -150,15 +151,18 @@ func (q *Queue) SubmitAll(ctx context.Context, list []New) error {
 			return err
 		}
 		if k := q.tasks[n.ID]; k == nil {
-			add = append(add, &kept{Task: Task{ID: n.ID, State: Waiting, Payload: n.Payload}})
+			add = append(add, &kept{Task: Task{ID: n.ID, State: Waiting, Payload: n.Payload}, written: n.Begun})
 		} else if !bytes.Equal(k.Payload, n.Payload) {
 			return api.E(api.Exists, "submit", n.ID, "there is another task of this id")
 		}
 	}
 	err := several(len(add), func(i int) error {
-		waiting := add[i].Task
-		err := q.write(ctx, add[i], waiting.begun())
-		add[i].Task, add[i].written = waiting, err == nil
+		k, waiting := add[i], add[i].Task
+		if !k.written {
+			return q.write(ctx, k, waiting)
+		}
+		err := q.write(ctx, k, waiting.begun())
+		k.Task = waiting
 		return err
 	})
 	for _, k := range add {
