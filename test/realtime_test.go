@@ -3,6 +3,7 @@ package test
 import (
 	"fmt"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -69,11 +70,19 @@ func TestPaper64_LatencyCriticalProcsAreRealtimeWithinTheirReservation(t *testin
 		t.Error("no thread of sigmad is real-time")
 	}
 	greedy, spins := spawn(api.ProcDesc{Class: api.LC, MCPU: 100}, "burn", "600000")
-	was := false
-	eventually(t, time.Minute, "more than reserved is ordinary", func() (bool, string) {
+	if err := syscall.Kill(spins, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, time.Minute, "real-time while it uses nothing", func() (bool, string) {
 		r, o := realtime(spins)
-		was = was || r > 0
-		return was && r == 0, fmt.Sprintf("%d are real-time, %d are not", r, o)
+		return r > 0 && o == 0, fmt.Sprintf("%d are real-time, %d are not", r, o)
+	})
+	if err := syscall.Kill(spins, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, time.Minute, "ordinary when it uses more than it has reserved", func() (bool, string) {
+		r, o := realtime(spins)
+		return r == 0 && o > 0, fmt.Sprintf("%d are real-time, %d are not", r, o)
 	})
 	if out, errs, code := n.Ctl("ps"); code != 0 {
 		t.Errorf("ps beside it: %s%s", out, errs)
