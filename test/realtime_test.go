@@ -61,8 +61,7 @@ func TestPaper64_LatencyCriticalProcsAreRealtimeWithinTheirReservation(t *testin
 			}
 		}()
 	}
-	// Another node of the machine may have what real-time time there is.
-	eventually(t, 2*time.Minute, "latency-critical threads are real-time", func() (bool, string) {
+	eventually(t, patience, "latency-critical threads are real-time", func() (bool, string) {
 		r, o := realtime(pid)
 		return r > 0 && o == 0, fmt.Sprintf("%d are, %d are not", r, o)
 	})

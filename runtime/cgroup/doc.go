@@ -40,8 +40,8 @@
 // mounted with cpu, what a realm uses is read there, and the slots are as deep as
 // elsewhere.
 //
-// There, and only where the kernel wants it so, the root has one more group for a while:
-// <root>/rt, with threads that are of the real-time class just now (see [Realtime]).
+// There, and only where the kernel wants it so, one more group is beside all roots for a
+// while: sigma.rt, with threads that are of the real-time class just now (see [Realtime]).
 //
 // Before, all branches were below the root everywhere, as deep as in the other
 // hierarchies. What nodes of that time left is found and removed like the rest. One

@@ -99,8 +99,8 @@ func (l Layout) v2Controllers() []string {
 var (
 	nameRule = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
 	rootRule = regexp.MustCompile(`^sigma(-[a-z0-9-]{1,34})?$`)
-	// within finds a root in the path of a group.
-	within   = regexp.MustCompile(`/sigma(-[a-z0-9-]{1,34})?(\.be)?/(sys|lc|be|rt|lc(\.[a-z0-9-]{1,40}){3})(/|$)`)
+	// within finds a root, or the group for real-time threads, in the path of a group.
+	within   = regexp.MustCompile(`/(sigma(-[a-z0-9-]{1,34})?(\.be)?/(sys|lc|be|lc(\.[a-z0-9-]{1,40}){3})|sigma\.rt)(/|$)`)
 	branches = [...]string{"sys", "lc", "be"}
 )
 

@@ -15,11 +15,13 @@ import (
 	"sigmaos/internal/cleanup"
 )
 
-// realtime is the name of the group for threads of the real-time class, in the root, and
-// rtRuntime the file that says how much of a period they may run.
+// realtime is the name of the group for threads of the real-time class, beside all roots,
+// rtRuntime the file that says how much of a period they may run, and rtPart the part of
+// each CPU that this is.
 const (
-	realtime  = "rt"
+	realtime  = "sigma.rt"
 	rtRuntime = "cpu.rt_runtime_us"
+	rtPart    = 0.9
 )
 
 // rtPeriod is the time in which the kernel counts what real-time threads use, µs.
@@ -32,38 +34,41 @@ const rtPeriod = 10_000
 // A kernel that shares out real-time CPU time by groups (RT_GROUP_SCHED) has none for a
 // group unless it is said how much, and groups side by side may not have more together
 // than the one above. Slots cannot each have nearly all of every CPU, but one group can,
-// with the threads in it that are real-time just now: <root>/rt, of all nodes below the
-// root. Their memory and processes are counted where they were. Other kernels need no
-// such group.
+// with the threads in it that are real-time just now: sigma.rt, of all roots. Their memory
+// and processes are counted where they were. Other kernels need no such group.
 type Realtime struct {
-	t    *Tree
-	root string
-	dir  string   // empty where no group is needed
-	lock *os.File // on the root, shared with other nodes
+	t     *Tree
+	dir   string     // empty where no group is needed
+	locks []*os.File // on the root, and on what that is in: who holds one uses what is there
 }
 
-// ErrNoRealtime says that this machine gives no real-time CPU time to our groups now.
+// ErrNoRealtime says that this machine gives no real-time CPU time to our groups.
 var ErrNoRealtime = errors.New("no real-time CPU time for our groups")
 
-// OpenRealtime makes room for real-time threads that use up to a part of each CPU. The
-// error is ErrNoRealtime where the kernel or the groups above do not allow that; another
-// root's part, which counts too, may be free later.
-func (t *Tree) OpenRealtime(part float64) (_ *Realtime, err error) {
+// OpenRealtime makes room for real-time threads. The error is ErrNoRealtime where the
+// kernel or the groups above do not allow that.
+func (t *Tree) OpenRealtime() (_ *Realtime, err error) {
 	base, _ := t.l.at("cpu")
-	r := &Realtime{t: t, root: t.l.group(base, t.root, "")}
-	if r.lock, err = os.Open(r.root); err != nil {
-		return nil, fmt.Errorf("cgroup: %w", err)
-	}
+	root := t.l.group(base, t.root, "")
+	r := &Realtime{t: t}
 	undo := cleanup.Make(func() { r.Close() })
 	defer undo.Clean()
-	if err := flock(r.lock, unix.LOCK_SH); err != nil {
-		return nil, fmt.Errorf("cgroup: locking %s: %w", r.root, err)
+	for _, dir := range []string{root, base} {
+		f, err := os.Open(dir)
+		if err != nil {
+			return nil, fmt.Errorf("cgroup: %w", err)
+		}
+		r.locks = append(r.locks, f)
+		if err := flock(f, unix.LOCK_SH); err != nil {
+			return nil, fmt.Errorf("cgroup: locking %s: %w", dir, err)
+		}
 	}
-	if exists(filepath.Join(r.root, rtRuntime)) {
+	if exists(filepath.Join(root, rtRuntime)) {
 		if !t.l.flat(base) {
 			return nil, fmt.Errorf("%w: cpuacct is mounted with cpu, and what a realm uses would be counted elsewhere", ErrNoRealtime)
 		}
-		if err := r.make(part); err != nil {
+		r.dir = filepath.Join(base, realtime)
+		if err := r.make(); err != nil {
 			return nil, err
 		}
 	}
@@ -72,63 +77,60 @@ func (t *Tree) OpenRealtime(part float64) (_ *Realtime, err error) {
 }
 
 // make makes the group.
-func (r *Realtime) make(part float64) error {
-	if err := giveRealtime(r.root, part); err != nil {
-		return err
+func (r *Realtime) make() error {
+	if err := r.t.l.mkdir(r.dir); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("cgroup: making %s: %w", r.dir, err)
 	}
-	dir := filepath.Join(r.root, realtime)
-	if err := r.t.l.mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("cgroup: making %s: %w", dir, err)
-	}
-	if err := giveRealtime(dir, part); err != nil {
-		return err
-	}
-	r.dir = dir
-	// For threads that were started there and are not of that class.
-	_, shares := weightFile(false, 1000*runtime.NumCPU())
-	return write(dir, "cpu.shares", strconv.Itoa(shares))
-}
-
-// giveRealtime lets a group have a part of each CPU for real-time threads.
-func giveRealtime(dir string, part float64) error {
-	us := int64(part * rtPeriod)
-	if now, err := readInt(dir, rtRuntime); err == nil && now == us {
+	const us = rtPart * rtPeriod
+	if now, err := readInt(r.dir, rtRuntime); err == nil && now == us {
 		return nil
 	}
-	err := write(dir, "cpu.rt_period_us", strconv.Itoa(rtPeriod))
+	err := write(r.dir, "cpu.rt_period_us", strconv.Itoa(rtPeriod))
 	if err == nil {
-		err = write(dir, rtRuntime, strconv.FormatInt(us, 10))
+		err = write(r.dir, rtRuntime, strconv.Itoa(us))
 	}
 	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EPERM) {
 		return fmt.Errorf("%w: %w (the group above must have as much in %s of its cpu.rt_period_us, and no other group below that may have it)", ErrNoRealtime, err, rtRuntime)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	// For threads that were started there and are not of that class.
+	_, shares := weightFile(false, 1000*runtime.NumCPU())
+	return write(r.dir, "cpu.shares", strconv.Itoa(shares))
 }
 
-// Close gives back what was made and limited, unless another node has threads there.
+// Close gives back what was made and limited, unless another node uses it.
 func (r *Realtime) Close() {
-	defer r.lock.Close()
-	flock(r.lock, unix.LOCK_UN)
-	r.t.l.tidyRealtime(r.lock, r.t)
+	for _, f := range r.locks {
+		flock(f, unix.LOCK_UN)
+		f.Close()
+	}
+	r.t.TidyRealtime()
 }
 
-// TidyRealtime gives back what a node had made and limited that was killed.
+// TidyRealtime gives back what no node uses: a node may have been killed.
 func (t *Tree) TidyRealtime() {
 	base, _ := t.l.at("cpu")
-	if f, err := os.Open(t.l.group(base, t.root, "")); err == nil {
-		defer f.Close()
-		t.l.tidyRealtime(f, t)
-	}
+	ifUnused(t.l.group(base, t.root, ""), func() { t.LimitBestEffort(Unlimited) })
+	t.l.tidyRealtime()
 }
 
-// tidyRealtime does it where no node holds the lock on the root.
-func (l Layout) tidyRealtime(lock *os.File, t *Tree) {
-	if flock(lock, unix.LOCK_EX|unix.LOCK_NB) != nil {
+// tidyRealtime removes the group where no node of the machine uses it.
+func (l Layout) tidyRealtime() {
+	base, _ := l.at("cpu")
+	ifUnused(base, func() { l.rmdir(filepath.Join(base, realtime)) })
+}
+
+// ifUnused calls fn where nobody holds the lock on a directory.
+func ifUnused(dir string, fn func()) {
+	f, err := os.Open(dir)
+	if err != nil {
 		return
 	}
-	t.LimitBestEffort(Unlimited)
-	if l.rmdir(filepath.Join(lock.Name(), realtime)) == nil {
-		write(lock.Name(), rtRuntime, "0")
+	defer f.Close()
+	if flock(f, unix.LOCK_EX|unix.LOCK_NB) == nil {
+		fn()
 	}
 }
 

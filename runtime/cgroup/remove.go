@@ -44,7 +44,7 @@ func Roots(l Layout) ([]string, error) {
 
 // foreignName reports whether no group in a root has such a name.
 func foreignName(name string) bool {
-	return !slices.Contains(branches[:], name) && name != realtime && flatNode(name) == ""
+	return !slices.Contains(branches[:], name) && flatNode(name) == ""
 }
 
 // Nodes lists the nodes that have groups, dead or alive.
@@ -310,10 +310,10 @@ func (l Layout) removeShared(root string) error {
 				l.rmdir(dir)
 			}
 		}
-		l.rmdir(filepath.Join(base, root, realtime))
 		l.rmdir(filepath.Join(base, root+beside))
 		l.rmdir(l.group(base, root, ""))
 	}
+	l.tidyRealtime()
 	return l.balance(root)
 }
 

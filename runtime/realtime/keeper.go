@@ -50,13 +50,11 @@ const (
 	// long they must not, to be gone.
 	busy  = 0.02
 	quiet = time.Second
-	// part of each CPU that real-time threads have together.
-	part = 0.9
 	// share is the part of a CPU that looking may take: with very many threads it looks
 	// less often.
 	share = 0.02
-	// again is when to ask once more for what another root has, and to look for what
-	// a node has left that was killed.
+	// again is when to ask once more, and to look for what a node has left that was
+	// killed.
 	again = 5 * time.Second
 )
 
@@ -73,7 +71,6 @@ type Keeper struct {
 	tree  *cgroup.Tree
 	slice time.Duration // of latency-critical threads when they are ordinary
 	log   *slog.Logger
-	part  float64
 	stop  context.CancelFunc
 	wg    sync.WaitGroup
 
@@ -110,7 +107,7 @@ func Start(tree *cgroup.Tree, slice time.Duration, log *slog.Logger) *Keeper {
 
 func keeper(tree *cgroup.Tree, slice time.Duration, log *slog.Logger) *Keeper {
 	return &Keeper{
-		tree: tree, slice: slice, log: log, part: part, spare: newHeadroom(tree),
+		tree: tree, slice: slice, log: log, spare: newHeadroom(tree),
 		slots: make(map[string]*claimant), joined: make(map[int]bool),
 	}
 }
@@ -217,7 +214,7 @@ func (k *Keeper) open(now time.Time) error {
 	if now.Before(k.later) {
 		return nil
 	}
-	room, err := k.tree.OpenRealtime(k.part)
+	room, err := k.tree.OpenRealtime()
 	if errors.Is(err, cgroup.ErrNoRealtime) {
 		k.later = now.Add(again)
 		if !k.told {

@@ -72,27 +72,19 @@ func newWorld(t *testing.T) *world {
 	w := &world{T: t, tree: tree}
 	w.free()
 	k := keeper(tree, slot.Slice, slog.New(slog.NewTextHandler(t.Output(), nil)))
-	k.part = testPart
 	w.keep = k.start()
 	t.Cleanup(k.Close)
 	return w
 }
 
-// testPart is small: other tests of the machine want theirs.
-const testPart = 0.2
-
-// free waits until the machine has as much for us.
+// free skips where the machine has no real-time time for us.
 func (w *world) free() {
 	w.Helper()
-	var err error
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		var r *cgroup.Realtime
-		if r, err = w.tree.OpenRealtime(testPart); err == nil {
-			r.Close()
-			return
-		}
+	r, err := w.tree.OpenRealtime()
+	if err != nil {
+		w.Skip(err)
 	}
-	w.Skip(err)
+	r.Close()
 }
 
 // proc starts a process in a slot of its own.
@@ -213,7 +205,7 @@ func TestPaper64_MoreThanReservedIsNotRealtime(t *testing.T) {
 
 // inside are the threads in the group for real-time ones.
 func (w *world) inside() (map[int]bool, error) {
-	r, err := w.tree.OpenRealtime(testPart)
+	r, err := w.tree.OpenRealtime()
 	if err != nil {
 		return nil, err
 	}
