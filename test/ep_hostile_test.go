@@ -150,9 +150,10 @@ func TestPROBES_N17_DialsRaceWithExitsAndRealmRemovals(t *testing.T) {
 	var wg sync.WaitGroup
 	for r := range 2 { // realms, one after another in each
 		wg.Go(func() {
-			for round := range rounds {
+			once := func(round int) {
 				name := fmt.Sprintf("r%d-%d", r, round)
 				c := n.realm(name)
+				defer c.Close() // its connection is among those that are counted
 				one, ep1 := n.serving(c, "serve")
 				_, ep2 := n.serving(c, "keep") // whose backlog fills
 				ids := []api.ProcID{}
@@ -166,7 +167,7 @@ func TestPROBES_N17_DialsRaceWithExitsAndRealmRemovals(t *testing.T) {
 					if err := c.RemoveRealm(minute(t), name); err != nil {
 						t.Errorf("realm rm %s: %v", name, err)
 					}
-					continue
+					return
 				}
 				for _, id := range ids {
 					st := n.Await(c, id)
@@ -180,6 +181,9 @@ func TestPROBES_N17_DialsRaceWithExitsAndRealmRemovals(t *testing.T) {
 				if err := c.RemoveRealm(minute(t), name); err != nil {
 					t.Errorf("realm rm %s: %v", name, err)
 				}
+			}
+			for round := range rounds {
+				once(round)
 			}
 		})
 	}

@@ -116,7 +116,9 @@ func (n *Node) put(c *admin.Client, name string) string {
 // realm makes one and connects in it.
 func (n *Node) realm(name string) *admin.Client {
 	n.t.Helper()
-	if _, err := n.Client("-").CreateRealm(context.Background(), api.Realm{Name: name}); err != nil {
+	op := n.Client("-")
+	defer op.Close()
+	if _, err := op.CreateRealm(context.Background(), api.Realm{Name: name}); err != nil {
 		n.t.Fatalf("realm %s: %v", name, err)
 	}
 	return n.Client(name)
