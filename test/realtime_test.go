@@ -14,8 +14,7 @@ import (
 )
 
 // While best-effort procs use the machine, a latency-critical proc runs before everything
-// else, as long as it keeps to what it has reserved; sigmad is above both, what it starts
-// is not.
+// else, as long as it keeps to what it has reserved.
 func TestPaper64_LatencyCriticalProcsAreRealtimeWithinTheirReservation(t *testing.T) {
 	n := StartNode(t)
 	c := n.Client("default")
@@ -66,7 +65,7 @@ func TestPaper64_LatencyCriticalProcsAreRealtimeWithinTheirReservation(t *testin
 		return r > 0 && o == 0, fmt.Sprintf("%d are, %d are not", r, o)
 	})
 	if r, _ := realtime(n.PID()); r == 0 {
-		t.Error("no thread of sigmad is real-time")
+		t.Error("the thread of sigmad that looks after it is not real-time")
 	}
 	greedy, spins := spawn(api.ProcDesc{Class: api.LC, MCPU: 100}, "burn", "600000")
 	if err := syscall.Kill(spins, syscall.SIGSTOP); err != nil {

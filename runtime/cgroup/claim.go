@@ -1,13 +1,11 @@
 package cgroup
 
 import (
-	"runtime"
 	"strings"
 	"time"
 )
 
-// A Claim is who may use CPU time before all best-effort procs, and how much of it: a
-// latency-critical slot, or sigmad.
+// A Claim is what a latency-critical slot has reserved.
 type Claim struct {
 	Path string
 	MCPU int
@@ -25,10 +23,7 @@ func (t *Tree) Claims() (out []Claim) {
 	return out
 }
 
-// Sys is sigmad's own claim: one CPU, or half of the only one.
-func (t *Tree) Sys() Claim { return Claim{t.top("sys"), min(1000, 500*runtime.NumCPU())} }
-
-// Used is the CPU time that those with a claim, and of them latency-critical slots, have
+// Used is the CPU time that latency-critical slots and sigmad, and of that the slots, have
 // used since the nodes below the root were started, all of them.
 func (t *Tree) Used() (all, slots time.Duration, err error) {
 	sys, err := t.cpuTime("sys")

@@ -149,7 +149,7 @@ func (r *Realtime) Joined() (map[int]bool, error) {
 	if r.dir == "" {
 		return nil, nil
 	}
-	list, err := tids(r.home(r.t.Sys().Path), false)
+	list, err := tids(r.home(r.t.top("sys")), false)
 	return set(list), err
 }
 
@@ -169,9 +169,14 @@ func (r *Realtime) home(path string) string {
 // Take moves a thread there, before it becomes real-time. One that has ended is fine.
 func (r *Realtime) Take(tid int) error { return moveThread(r.dir, tid) }
 
-// Return moves a thread, which is not real-time any more, back to the group of a path.
-// One that has ended is fine, and so is a group.
-func (r *Realtime) Return(tid int, path string) error {
+// Return moves a thread, which is not real-time any more, back to its slot's group. One
+// that has ended is fine, and so is a group.
+func (r *Realtime) Return(tid int, c Claim) error { return r.back(tid, c.Path) }
+
+// ReturnSys moves it to sigmad's.
+func (r *Realtime) ReturnSys(tid int) error { return r.back(tid, r.t.top("sys")) }
+
+func (r *Realtime) back(tid int, path string) error {
 	if r.dir == "" {
 		return nil
 	}

@@ -119,7 +119,7 @@ func TestRealtimeThreadsAreInTheGroupAndComeBack(t *testing.T) {
 		t.Errorf("joined: %v %v", joined, err)
 	}
 	for _, tid := range list {
-		if err := errors.Join(threads.Ordinary(tid, 0), r.Return(tid, claims[0].Path)); err != nil {
+		if err := errors.Join(threads.Ordinary(tid, 0), r.Return(tid, claims[0])); err != nil {
 			t.Error(err)
 		}
 	}

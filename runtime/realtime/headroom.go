@@ -14,8 +14,9 @@ import (
 const (
 	// idle is the part of a virtual machine that best-effort procs leave alone.
 	idle = 0.03
-	// worth is what latency-critical procs use of a CPU where that is worth it.
-	worth = 0.02
+	// worth is what latency-critical procs use of a CPU where that is worth it: with
+	// little to do they have done it soon after a moment in which the machine stood still.
+	worth = 0.1
 	// follow is how fast a change of what others use is followed, and step the least
 	// one, in CPUs, for which the limit is set anew: each time costs the kernel a
 	// look at all CPUs.
@@ -40,8 +41,8 @@ type headroom struct {
 	at    time.Time
 	used  time.Duration
 	slots time.Duration
-	rate  float64 // what those with a claim use, CPUs
-	busy  float64 // and latency-critical procs of that
+	rate  float64 // what latency-critical procs and sigmad use, CPUs
+	busy  float64 // and the procs of that
 	set   float64 // 0 is none
 }
 
@@ -59,7 +60,8 @@ func virtual() bool {
 	return err == nil && bytes.Contains(info, []byte(" hypervisor"))
 }
 
-// look follows what those with a claim have used so far, and of them the slots.
+// look follows what latency-critical procs and sigmad have used so far, and of that the
+// procs.
 func (h *headroom) look(now time.Time, used, slots time.Duration) error {
 	in, first := now.Sub(h.at), h.at.IsZero()
 	a, b := float64(used-h.used)/float64(in), float64(slots-h.slots)/float64(in)

@@ -15,9 +15,9 @@
 //     at the rate of its reservation, and emptied as its CPU time goes. Whose bucket is
 //     empty is ordinary, with the weight of his reservation, until it is half full.
 //
-// sigmad's own threads have such a bucket, of one CPU, and are above procs while it
-// lasts: who serves procs is not to wait for them. What sigmad starts is ordinary.
-// The thread that looks is above them all, and looks every 10 ms at what was used.
+// sigmad's own threads stay ordinary: as real-time ones they cost a job of many short
+// procs a sixth of its time, in interrupts that send them to other CPUs. The thread that
+// looks is above all, and looks every 10 ms at what was used.
 //
 // A virtual machine may stand still as soon as it has used all that its host gives it in a
 // time; so best-effort procs leave a little of it idle meanwhile (headroom.go).
@@ -61,7 +61,6 @@ const (
 // Priorities among real-time threads.
 const (
 	procPriority = 1 + iota
-	sysPriority
 	keeperPriority
 )
 
@@ -188,7 +187,7 @@ func (k *Keeper) look(now time.Time) error {
 			return err
 		}
 	}
-	err := k.adopt(append(claims, k.tree.Sys()))
+	err := k.adopt(claims)
 	used, slots, e := k.tree.Used()
 	if err = errors.Join(err, e); e == nil {
 		err = errors.Join(err, k.check(now, used), k.spare.look(now, used, slots))
@@ -292,7 +291,7 @@ func (k *Keeper) release() {
 	for _, s := range k.slots {
 		errs = append(errs, k.lower(s, inside))
 	}
-	errs = append(errs, threads.Ordinary(k.self, 0), k.room.Return(k.self, k.tree.Sys().Path))
+	errs = append(errs, threads.Ordinary(k.self, 0), k.room.ReturnSys(k.self))
 	clear(k.slots)
 	clear(k.joined)
 	k.spare.lift()

@@ -2,7 +2,6 @@ package realtime
 
 import (
 	"errors"
-	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -31,10 +30,6 @@ func (k *Keeper) raise() error {
 			continue
 		}
 		s.raised = true
-		if s.Path == k.tree.Sys().Path {
-			errs = append(errs, k.raiseSys(s, inside))
-			continue
-		}
 		tids, err := k.tree.Threads(s.Claim)
 		if err != nil {
 			continue // it has just gone
@@ -47,26 +42,6 @@ func (k *Keeper) raise() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// raiseSys does it for sigmad. What it has started is ordinary, and began where sigmad's
-// threads are.
-func (k *Keeper) raiseSys(s *claimant, inside map[int]bool) error {
-	var errs []error
-	own := make(map[int]bool)
-	for _, tid := range threads.List(os.Getpid()) {
-		own[tid] = true
-		if tid != k.self {
-			errs = append(errs, k.promote(tid, sysPriority, false))
-		}
-	}
-	tids, err := k.tree.Threads(s.Claim)
-	for _, tid := range tids {
-		if inside[tid] && !own[tid] {
-			errs = append(errs, k.room.Return(tid, s.Path))
-		}
-	}
-	return errors.Join(append(errs, err)...)
 }
 
 // promote makes a thread real-time, unless it is, or is of some class of its own.
@@ -86,11 +61,6 @@ const passes = 5
 // lower makes the threads of a claim ordinary and puts them where they were.
 func (k *Keeper) lower(s *claimant, inside map[int]bool) error {
 	s.raised = false
-	sys := s.Path == k.tree.Sys().Path
-	slice := k.slice
-	if sys {
-		slice = 0
-	}
 	var errs []error
 	for range passes {
 		tids, err := k.tree.Threads(s.Claim)
@@ -99,9 +69,6 @@ func (k *Keeper) lower(s *claimant, inside map[int]bool) error {
 		}
 		found := false
 		for _, tid := range tids {
-			if tid == k.self {
-				continue
-			}
 			p, ok := threads.Policy(tid)
 			raised := ok && p == unix.SCHED_RR
 			if !raised && !inside[tid] {
@@ -109,13 +76,13 @@ func (k *Keeper) lower(s *claimant, inside map[int]bool) error {
 			}
 			found = true
 			if raised {
-				errs = append(errs, threads.Ordinary(tid, slice))
+				errs = append(errs, threads.Ordinary(tid, k.slice))
 			}
-			home := s.Path
 			if k.joined[tid] {
-				home = k.tree.Sys().Path
+				errs = append(errs, k.room.ReturnSys(tid))
+			} else {
+				errs = append(errs, k.room.Return(tid, s.Claim))
 			}
-			errs = append(errs, k.room.Return(tid, home))
 		}
 		if !found {
 			break
