@@ -18,14 +18,13 @@ import (
 func TestPaper64_LatencyCriticalProcsAreRealtimeWithinTheirReservation(t *testing.T) {
 	n := StartNode(t)
 	c := n.Client("default")
-	ctx := minute(t)
 	started := 0
 	spawn := func(d api.ProcDesc, args ...string) (api.ProcID, int) {
 		t.Helper()
 		started++
 		mark := fmt.Sprintf("MARK=realtime-%d-%d", os.Getpid(), started)
 		d.Program, d.Args, d.Env, d.Memory = n.program("testproc"), args, []string{mark}, 16<<20
-		id, err := c.Spawn(ctx, &d)
+		id, err := c.Spawn(minute(t), &d)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -41,24 +40,21 @@ func TestPaper64_LatencyCriticalProcsAreRealtimeWithinTheirReservation(t *testin
 	}
 	end := func(id api.ProcID) {
 		t.Helper()
-		if err := c.Kill(ctx, id, 0); err != nil {
+		if err := c.Kill(minute(t), id, 0); err != nil {
 			t.Fatal(err)
 		}
 		n.Await(c, id)
 	}
 	quiet, pid := spawn(api.ProcDesc{Class: api.LC, MCPU: 500}, "sleep")
+	time.Sleep(500 * time.Millisecond) // some looks
 	if r, _ := realtime(pid); r != 0 {
 		t.Errorf("%d threads are real-time without best-effort procs", r)
 	}
 	var burners []api.ProcID
+	var burning []int
 	for range 2 {
-		id, burner := spawn(api.ProcDesc{}, "burn", "600000")
-		burners = append(burners, id)
-		defer func() {
-			if r, _ := realtime(burner); r != 0 {
-				t.Errorf("%d threads of a best-effort proc are real-time", r)
-			}
-		}()
+		id, pid := spawn(api.ProcDesc{}, "burn", "600000")
+		burners, burning = append(burners, id), append(burning, pid)
 	}
 	eventually(t, patience, "latency-critical threads are real-time", func() (bool, string) {
 		r, o := realtime(pid)
@@ -66,6 +62,11 @@ func TestPaper64_LatencyCriticalProcsAreRealtimeWithinTheirReservation(t *testin
 	})
 	if r, _ := realtime(n.PID()); r == 0 {
 		t.Error("the thread of sigmad that looks after it is not real-time")
+	}
+	for _, pid := range burning {
+		if r, o := realtime(pid); r != 0 || o == 0 {
+			t.Errorf("%d threads of a best-effort proc are real-time, %d are not", r, o)
+		}
 	}
 	greedy, spins := spawn(api.ProcDesc{Class: api.LC, MCPU: 100}, "burn", "600000")
 	if err := syscall.Kill(spins, syscall.SIGSTOP); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -63,24 +64,49 @@ func (t *Tree) setPids(path string, n int) error {
 // so that a limit that changes often is kept soon.
 const limitPeriod = 10 * time.Millisecond
 
-// LimitBestEffort bounds what best-effort procs of all nodes below the root use together,
-// in CPUs; or Unlimited.
-func (t *Tree) LimitBestEffort(cpus float64) error {
-	dir, v2 := t.dir("cpu", "be")
+var limitUS = strconv.FormatInt(limitPeriod.Microseconds(), 10)
+
+// limited is the directory whose limit is that of all best-effort procs, and whether it
+// is v2's.
+func (t *Tree) limited() (dir string, v2 bool) {
 	if outer := t.outer(); outer != "" {
-		dir = outer
+		return outer, false
 	}
-	us := int64(max(0.01, cpus) * float64(limitPeriod/time.Microsecond))
-	switch period := strconv.FormatInt(int64(limitPeriod/time.Microsecond), 10); {
+	return t.dir("cpu", "be")
+}
+
+// unlimit takes off the limit that LimitBestEffort has set, but none of somebody else's.
+func (t *Tree) unlimit() {
+	dir, v2 := t.limited()
+	if v2 {
+		if now, err := read(dir, "cpu.max"); err != nil || strings.HasPrefix(now, "max") || !strings.HasSuffix(now, " "+limitUS) {
+			return
+		}
+	} else {
+		quota, err1 := read(dir, "cpu.cfs_quota_us")
+		period, err2 := read(dir, "cpu.cfs_period_us")
+		if err1 != nil || err2 != nil || quota == "-1" || period != limitUS {
+			return
+		}
+	}
+	t.LimitBestEffort(Unlimited)
+}
+
+// LimitBestEffort bounds what best-effort procs of all nodes below the root use together,
+// in CPUs, at least a tenth of one; or Unlimited.
+func (t *Tree) LimitBestEffort(cpus float64) error {
+	dir, v2 := t.limited()
+	us := max(1000, int64(cpus*float64(limitPeriod/time.Microsecond))) // the kernel takes no less
+	switch {
 	case v2 && cpus < 0:
 		return write(dir, "cpu.max", "max")
 	case v2:
-		return write(dir, "cpu.max", strconv.FormatInt(us, 10)+" "+period)
+		return write(dir, "cpu.max", strconv.FormatInt(us, 10)+" "+limitUS)
 	case cpus < 0:
 		return write(dir, "cpu.cfs_quota_us", "-1")
 	default:
-		if now, err := read(dir, "cpu.cfs_period_us"); err == nil && now != period {
-			if err := write(dir, "cpu.cfs_period_us", period); err != nil {
+		if now, err := read(dir, "cpu.cfs_period_us"); err == nil && now != limitUS {
+			if err := write(dir, "cpu.cfs_period_us", limitUS); err != nil {
 				return err
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -59,8 +60,15 @@ func (t *Tree) OpenRealtime() (_ *Realtime, err error) {
 			return nil, fmt.Errorf("cgroup: %w", err)
 		}
 		r.locks = append(r.locks, f)
-		if err := flock(f, unix.LOCK_SH); err != nil {
-			return nil, fmt.Errorf("cgroup: locking %s: %w", dir, err)
+		// Who tidies has it for a moment. Anybody on the machine could have it for long.
+		for try := 0; ; try++ {
+			if err = flock(f, unix.LOCK_SH|unix.LOCK_NB); err == nil {
+				break
+			}
+			if try == probes {
+				return nil, fmt.Errorf("%w: locking %s: %w", ErrNoRealtime, dir, err)
+			}
+			time.Sleep(time.Millisecond)
 		}
 	}
 	if exists(filepath.Join(root, rtRuntime)) {
@@ -112,7 +120,7 @@ func (r *Realtime) Close() {
 // TidyRealtime gives back what no node uses: a node may have been killed.
 func (t *Tree) TidyRealtime() {
 	base, _ := t.l.at("cpu")
-	ifUnused(t.l.group(base, t.root, ""), func() { t.LimitBestEffort(Unlimited) })
+	ifUnused(t.l.group(base, t.root, ""), t.unlimit)
 	t.l.tidyRealtime()
 }
 

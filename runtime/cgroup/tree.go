@@ -161,6 +161,9 @@ const probes = 5
 // that once, when they leave; a few in a row are bad luck, so many are not.
 const attempts = 100
 
+// Vanished reports whether an error says that a group is not there any more.
+func Vanished(err error) bool { return vanished(err) }
+
 // vanished reports whether a group went away under us.
 func vanished(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV)

@@ -124,14 +124,8 @@ func used(dir string, v2 bool) (time.Duration, error) {
 
 // BEThreads calls fn for each best-effort slot of the node with its threads.
 // Slots that go meanwhile may be missing.
-func (t *Tree) BEThreads(fn func(realm, slot string, tids []int)) error { return t.threads("be", fn) }
-
-func (t *Tree) threads(branch string, fn func(realm, slot string, tids []int)) error {
-	top, v2 := t.dir("pids", t.top(branch))
-	file := "tasks"
-	if v2 {
-		file = "cgroup.threads"
-	}
+func (t *Tree) BEThreads(fn func(realm, slot string, tids []int)) error {
+	top, v2 := t.dir("pids", t.top("be"))
 	realms, err := subdirs(top)
 	if err != nil {
 		return err
@@ -142,11 +136,11 @@ func (t *Tree) threads(branch string, fn func(realm, slot string, tids []int)) e
 			return err
 		}
 		for _, s := range slots {
-			tids, err := ids(filepath.Join(top, r, s), file)
+			list, err := tids(filepath.Join(top, r, s), v2)
 			if err != nil && !vanished(err) {
 				return err
 			}
-			fn(r, s, tids)
+			fn(r, s, list)
 		}
 	}
 	return nil

@@ -39,6 +39,3 @@ func (b *bucket) pass(mcpu int, in, used time.Duration) {
 		b.spent = false
 	}
 }
-
-// empty reports whether it may use no more.
-func (b *bucket) empty() bool { return b.spent }

@@ -22,8 +22,8 @@ const (
 	// look at all CPUs.
 	follow = 30 * time.Millisecond
 	step   = 0.04
-	// floor of the limit, in CPUs.
-	floor = 0.05
+	// floor of the limit, in CPUs: the kernel takes no less in such short periods.
+	floor = 0.1
 )
 
 // headroom keeps best-effort procs from using all of a virtual machine's CPU time.
@@ -34,7 +34,9 @@ const (
 // has moved on. A machine whose CPUs are busy for 97 % does not stand still.
 //
 // The limit is on best-effort procs alone, since others are not to be kept from what they
-// need: so it is what they leave, and follows what they use.
+// need: so it is what latency-critical procs and sigmad leave, and follows what they use.
+// What other programs of the machine use is not looked at: beside a busy one it is all
+// used up as before.
 type headroom struct {
 	limit func(cpus float64) error // nil where there is nothing to do
 	cpus  float64
@@ -43,11 +45,11 @@ type headroom struct {
 	slots time.Duration
 	rate  float64 // what latency-critical procs and sigmad use, CPUs
 	busy  float64 // and the procs of that
-	set   float64 // 0 is none
+	set   float64 // the limit; 0 is none, below 0 not known
 }
 
 func newHeadroom(tree *cgroup.Tree) headroom {
-	h := headroom{cpus: float64(goruntime.NumCPU())}
+	h := headroom{cpus: float64(goruntime.NumCPU()), set: -1}
 	if virtual() {
 		h.limit = tree.LimitBestEffort
 	}
@@ -71,19 +73,29 @@ func (h *headroom) look(now time.Time, used, slots time.Duration) error {
 	}
 	h.rate += weight(in, follow) * (a - h.rate)
 	h.busy += weight(in, quiet) * (b - h.busy)
-	if h.busy < worth {
-		if h.set == 0 {
-			return nil
-		}
-		h.set = 0
-		return h.limit(cgroup.Unlimited)
+	if h.busy < worth/2 || h.busy < worth && h.set <= 0 {
+		return h.to(0)
 	}
 	want := max(floor, h.cpus*(1-idle)-h.rate)
-	if d := want - h.set; h.set != 0 && -step < d && d < step {
+	if d := want - h.set; h.set > 0 && -step < d && d < step {
 		return nil
 	}
-	h.set = want
-	err := h.limit(want)
+	return h.to(want)
+}
+
+// to sets a limit, or takes it off.
+func (h *headroom) to(cpus float64) error {
+	if h.set == cpus {
+		return nil
+	}
+	limit := cpus
+	if cpus == 0 {
+		limit = cgroup.Unlimited
+	}
+	err := h.limit(limit)
+	if err == nil {
+		h.set = cpus
+	}
 	if errors.Is(err, fs.ErrNotExist) { // a kernel without CFS_BANDWIDTH
 		h.limit = nil
 	}
@@ -95,5 +107,5 @@ func weight(in, over time.Duration) float64 { return float64(in) / float64(in+ov
 
 // lift forgets. Whoever gives the real-time time back takes the limit off.
 func (h *headroom) lift() {
-	h.at, h.rate, h.busy, h.set = time.Time{}, 0, 0, 0
+	h.at, h.rate, h.busy, h.set = time.Time{}, 0, 0, -1
 }

@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"errors"
 	"testing"
 	"time"
 )
@@ -9,7 +10,14 @@ import (
 // for a moment, and not much less.
 func TestHeadroomIsWhatOthersLeave(t *testing.T) {
 	var limits []float64
-	h := headroom{cpus: 4, limit: func(cpus float64) error { limits = append(limits, cpus); return nil }}
+	fail := false
+	h := headroom{cpus: 4, set: -1, limit: func(cpus float64) error {
+		if fail {
+			return errors.New("refused")
+		}
+		limits = append(limits, cpus)
+		return nil
+	}}
 	now := time.Now()
 	var used, slots time.Duration
 	run := func(in time.Duration, sys, lc float64) {
@@ -17,15 +25,15 @@ func TestHeadroomIsWhatOthersLeave(t *testing.T) {
 			now = now.Add(tick)
 			used += time.Duration((sys + lc) * float64(tick))
 			slots += time.Duration(lc * float64(tick))
-			if err := h.look(now, used, slots); err != nil {
+			if err := h.look(now, used, slots); err != nil && !fail {
 				t.Fatal(err)
 			}
 		}
 	}
 	last := func() float64 { return limits[len(limits)-1] }
 	run(time.Second, 1, 0)
-	if len(limits) != 0 {
-		t.Fatalf("limits of %v though no latency-critical proc runs", limits)
+	if len(limits) != 1 || last() >= 0 {
+		t.Fatalf("limits of %v though no latency-critical proc runs; want what was there taken off once", limits)
 	}
 	for _, lc := range []float64{0.2, 0.8, 2, 0.1} {
 		run(time.Second, 0.5, lc)
@@ -43,7 +51,10 @@ func TestHeadroomIsWhatOthersLeave(t *testing.T) {
 	if last() != floor {
 		t.Errorf("a limit of %.3f CPUs where nothing is left, want %.2f", last(), floor)
 	}
+	fail = true
 	run(30*time.Second, 0.5, 0)
+	fail = false
+	run(time.Second, 0.5, 0) // tried again
 	if last() >= 0 {
 		t.Errorf("a limit of %.2f is left when no latency-critical proc runs", last())
 	}

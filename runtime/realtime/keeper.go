@@ -17,7 +17,10 @@
 //
 // sigmad's own threads stay ordinary: as real-time ones they cost a job of many short
 // procs a sixth of its time, in interrupts that send them to other CPUs. The thread that
-// looks is above all, and looks every 10 ms at what was used.
+// looks is above all, and looks every 10 ms at what was used. It shares the Go scheduler
+// with sigmad's others: where procs spin on all CPUs, these are slow, and an empty bucket
+// may be seen later, by as long as the rest of the machine has to wait for its part of the
+// CPUs (below).
 //
 // A virtual machine may stand still as soon as it has used all that its host gives it in a
 // time; so best-effort procs leave a little of it idle meanwhile (headroom.go).
@@ -50,9 +53,10 @@ const (
 	// long they must not, to be gone.
 	busy  = 0.02
 	quiet = time.Second
-	// share is the part of a CPU that looking may take: with very many threads it looks
-	// less often.
+	// share is the part of a CPU that looking at who is there may take: with very many
+	// threads it looks less often, but once in a rest.
 	share = 0.02
+	rest  = time.Second
 	// again is when to ask once more, and to look for what a node has left that was
 	// killed.
 	again = 5 * time.Second
@@ -88,7 +92,7 @@ type Keeper struct {
 	used    time.Duration
 	least   time.Duration // in any bucket when used was read
 	checked time.Time
-	looked  time.Time
+	next    time.Time // look at who is there
 }
 
 // claimant is a claim that was seen with best-effort procs about.
@@ -136,25 +140,20 @@ func (k *Keeper) run(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		begin := time.Now()
-		err := k.look(begin)
-		if errors.Is(err, unix.EPERM) {
-			k.log.Warn("latency-critical procs are scheduled like other programs and may wait for them: this sigmad may not make threads real-time (CAP_SYS_NICE)", "err", err)
-			return
-		} else if err != nil {
+		if err := k.look(time.Now()); err != nil {
 			k.log.Debug("realtime", "err", err)
 		}
-		wait := every
 		if k.room != nil {
-			wait = tick
+			timer.Reset(tick)
+		} else {
+			timer.Reset(every)
 		}
-		timer.Reset(max(wait, time.Duration(float64(time.Since(begin))/share)))
 	}
 }
 
 // look does what is due.
 func (k *Keeper) look(now time.Time) error {
-	if k.room != nil && now.Sub(k.looked) < every {
+	if k.room != nil && now.Before(k.next) {
 		used, slots, err := k.tree.Used()
 		if err != nil {
 			return err
@@ -165,7 +164,10 @@ func (k *Keeper) look(now time.Time) error {
 		}
 		return err
 	}
-	k.looked = now
+	defer func() {
+		took := time.Since(now)
+		k.next = now.Add(took + max(every, min(rest, time.Duration(float64(took)/share))))
+	}()
 	if k.room == nil && now.Sub(k.tidied) > again {
 		k.tidied = now
 		k.tree.TidyRealtime()
@@ -214,19 +216,23 @@ func (k *Keeper) open(now time.Time) error {
 		return nil
 	}
 	room, err := k.tree.OpenRealtime()
-	if errors.Is(err, cgroup.ErrNoRealtime) {
-		k.later = now.Add(again)
-		if !k.told {
-			k.told = true
-			k.log.Info("latency-critical procs are scheduled like other programs and may wait for them", "err", err)
+	if err == nil {
+		k.room, k.checked = room, now
+		if err = k.promote(k.self, keeperPriority, false); err != nil {
+			k.release()
 		}
-		return nil
+	}
+	if errors.Is(err, unix.EPERM) {
+		err = fmt.Errorf("this sigmad may not make threads real-time; it wants CAP_SYS_NICE, and real-time CPU time for its group where the kernel shares that out: %w", err)
 	}
 	if err != nil {
-		return err
+		k.later = now.Add(again)
 	}
-	k.room = room
-	return k.promote(k.self, keeperPriority, false)
+	if err != nil && !k.told {
+		k.told = true
+		k.log.Info("latency-critical procs are scheduled like other programs and may wait for them", "err", err)
+	}
+	return err
 }
 
 // adopt takes up the claims that are new, and drops those that are no more.
@@ -245,13 +251,12 @@ func (k *Keeper) adopt(claims []cgroup.Claim) error {
 			k.slots[c.Path] = s
 		}
 	}
-	inside, err := k.room.Inside()
-	if err != nil {
-		return err
-	}
 	for path, s := range k.slots {
-		if !there[path] {
-			errs = append(errs, k.lower(s, inside))
+		if there[path] {
+			continue
+		}
+		done, err := k.lower(s)
+		if errs = append(errs, err); done {
 			delete(k.slots, path)
 		}
 	}
@@ -270,9 +275,9 @@ func (k *Keeper) check(now time.Time, used time.Duration) error {
 			continue // it has just gone
 		}
 		s.pass(s.MCPU, in, its)
-		if s.raised && s.empty() {
-			inside, err := k.room.Inside()
-			errs = append(errs, err, k.lower(s, inside))
+		if s.raised && s.spent {
+			_, err := k.lower(s)
+			errs = append(errs, err)
 		}
 		if !s.spent {
 			k.least = min(k.least, s.level)
@@ -286,18 +291,28 @@ func (k *Keeper) release() {
 	if k.room == nil {
 		return
 	}
-	inside, err := k.room.Inside()
-	errs := []error{err}
-	for _, s := range k.slots {
-		errs = append(errs, k.lower(s, inside))
+	for end := time.Now().Add(rest); ; time.Sleep(tick) {
+		var errs []error
+		for path, s := range k.slots {
+			done, err := k.lower(s)
+			if errs = append(errs, err); done {
+				delete(k.slots, path)
+			}
+		}
+		if len(k.slots) == 0 {
+			break
+		}
+		if time.Now().After(end) {
+			k.log.Warn("some threads of latency-critical procs cannot be made ordinary", "err", errors.Join(errs...))
+			break
+		}
 	}
-	errs = append(errs, threads.Ordinary(k.self, 0), k.room.ReturnSys(k.self))
+	if err := errors.Join(threads.Ordinary(k.self, 0), k.room.ReturnSys(k.self)); err != nil {
+		k.log.Warn("realtime", "err", err)
+	}
 	clear(k.slots)
 	clear(k.joined)
 	k.spare.lift()
 	k.room.Close() // and the limit with it
 	k.room = nil
-	if err := errors.Join(errs...); err != nil {
-		k.log.Debug("realtime", "err", fmt.Errorf("giving back: %w", err))
-	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sigmaos/runtime/cgroup"
 	"sigmaos/runtime/threads"
 )
 
@@ -23,10 +24,11 @@ func (k *Keeper) raise() error {
 			delete(k.joined, tid)
 		}
 	}
-	errs := []error{err}
+	var errs []error
 	for _, s := range k.slots {
 		if s.spent {
-			errs = append(errs, k.lower(s, inside)) // what it has started in the group
+			_, err := k.lower(s) // what it has started in the group
+			errs = append(errs, err)
 			continue
 		}
 		s.raised = true
@@ -58,23 +60,27 @@ func (k *Keeper) promote(tid, priority int, children bool) error {
 // passes over a slot's threads: those that one starts while we look are as it was.
 const passes = 5
 
-// lower makes the threads of a claim ordinary and puts them where they were.
-func (k *Keeper) lower(s *claimant, inside map[int]bool) error {
-	s.raised = false
+// lower makes the threads of a claim ordinary and puts them where they were. It reports
+// whether none is left that is not; else it is to be called again.
+func (k *Keeper) lower(s *claimant) (done bool, err error) {
 	var errs []error
 	for range passes {
+		inside, err := k.room.Inside()
+		if err != nil {
+			return false, errors.Join(append(errs, err)...)
+		}
 		tids, err := k.tree.Threads(s.Claim)
 		if err != nil {
-			return nil // it has gone
+			return cgroup.Vanished(err), errors.Join(errs...)
 		}
-		found := false
+		done = true
 		for _, tid := range tids {
 			p, ok := threads.Policy(tid)
 			raised := ok && p == unix.SCHED_RR
 			if !raised && !inside[tid] {
 				continue
 			}
-			found = true
+			done = false
 			if raised {
 				errs = append(errs, threads.Ordinary(tid, k.slice))
 			}
@@ -84,12 +90,10 @@ func (k *Keeper) lower(s *claimant, inside map[int]bool) error {
 				errs = append(errs, k.room.Return(tid, s.Claim))
 			}
 		}
-		if !found {
-			break
-		}
-		if inside, err = k.room.Inside(); err != nil {
-			return errors.Join(append(errs, err)...)
+		if done {
+			s.raised = false
+			return true, errors.Join(errs...)
 		}
 	}
-	return errors.Join(errs...)
+	return false, errors.Join(errs...)
 }

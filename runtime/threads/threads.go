@@ -1,5 +1,5 @@
 // Package threads reads what the kernel tells of other processes' threads and tells it
-// where, and for how long at a time, they should run.
+// where, for how long at a time, and before whom they should run.
 package threads
 
 import (
@@ -62,22 +62,6 @@ func State(tid int) (state byte, cpu int, ok bool) {
 	return f[0][0], cpu, err == nil
 }
 
-// Times are how long a thread has run since it began, and how long it waited for a CPU
-// though it could run.
-func Times(tid int) (ran, waited time.Duration, ok bool) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(tid) + "/schedstat")
-	if err != nil {
-		return 0, 0, false
-	}
-	f := strings.Fields(string(b))
-	if len(f) < 2 {
-		return 0, 0, false
-	}
-	r, err1 := strconv.ParseInt(f[0], 10, 64)
-	w, err2 := strconv.ParseInt(f[1], 10, 64)
-	return time.Duration(r), time.Duration(w), err1 == nil && err2 == nil
-}
-
 // SetSlice says how long a thread, and those that it starts, run at a time while others
 // of the ordinary class wait. Who has the shorter slice and wakes up takes the CPU at
 // once from who has the longer one. Kernels before Linux 6.12 take it and do nothing.
@@ -106,7 +90,7 @@ func Policy(tid int) (policy int, ok bool) {
 // with it the threads that it starts from now on, if children is set. Its nice value and
 // CPUs stay. One that has ended is fine.
 func Realtime(tid, priority int, children bool) error {
-	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: uint32(priority)}
+	attr := unix.SchedAttr{Policy: unix.SCHED_RR, Priority: uint32(priority)}
 	if !children {
 		attr.Flags = unix.SCHED_FLAG_RESET_ON_FORK
 	}
@@ -121,7 +105,7 @@ func Ordinary(tid int, slice time.Duration) error {
 	raw, err := unix.Getpriority(unix.PRIO_PROCESS, tid)
 	if err == nil {
 		// The call gives 20 less the nice value, since it cannot give negative ones.
-		attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Nice: int32(20 - raw), Runtime: uint64(slice)}
+		attr := unix.SchedAttr{Policy: unix.SCHED_NORMAL, Nice: int32(20 - raw), Runtime: uint64(slice)}
 		err = unix.SchedSetAttr(tid, &attr, 0)
 	}
 	if err != nil && err != unix.ESRCH {

@@ -46,21 +46,6 @@ func TestPlaceAndState(t *testing.T) {
 	}
 }
 
-func TestTimesGrow(t *testing.T) {
-	onThread(func(tid int) {
-		ran, _, ok := Times(tid)
-		if !ok {
-			t.Error("no times")
-		}
-		for begin := time.Now(); time.Since(begin) < 20*time.Millisecond; {
-		}
-		later, waited, ok := Times(tid)
-		if !ok || later <= ran || waited < 0 {
-			t.Errorf("Times = %v, %v, %v after %v", later, waited, ok, ran)
-		}
-	})
-}
-
 func TestSetSliceKeepsTheRest(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
