@@ -152,8 +152,8 @@ func (t *Trees) campaign(ctx context.Context, realm string) (*term, error) {
 // asks; "" is none. Every proc that begins on a node asks that, as a rule while another
 // node leads for hours, and etcd makes an entry in the log of each of its peers of a
 // transaction that might have written: this asks one peer for what it has. Where that is
-// out of date, which is a matter of milliseconds, who dials that node is told so there
-// and asks again.
+// out of date, by milliseconds, or for as long as a peer is cut off from the others, who
+// dials that node is told so there, or reaches nobody, and asks again. No write goes by it.
 func (t *Trees) glance(ctx context.Context, realm string) (node string, err error) {
 	ctx, cancel := context.WithTimeout(urgent(ctx), t.cfg.attempt())
 	defer cancel()

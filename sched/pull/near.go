@@ -32,6 +32,7 @@ func (s *Shard) nearest(now time.Duration, it be.Item) (owes *peer) {
 		p := s.nodes[n]
 		switch {
 		case p == nil || !p.suits(it):
+		case !p.slots && (s.slots != nil || s.toldIdle > 0): // busy, and others are idle
 		case p.parked:
 			return p
 		case p.told && now < p.since+Hold:
@@ -53,7 +54,7 @@ func (s *Shard) mayHave(now time.Duration, it be.Item, node uint16) bool {
 func (s *Shard) keeps(now time.Duration, k kept) bool {
 	return now < k.until && slices.ContainsFunc(k.Near[:], func(n uint16) bool {
 		p := s.nodes[n]
-		return p != nil && p.told
+		return p != nil && p.told && now < p.since+Hold
 	})
 }
 

@@ -41,8 +41,12 @@ func (st *story) do(line string) string {
 			return err.Error()
 		}
 		told(n, ok)
-	case "ask", "full":
-		items, _ := st.s.Pull(st.now, nil, Ask{Node: node(), Slots: map[string]int{"ask": 1}[w[0]], Memory: 9, Max: 9})
+	case "ask", "full", "busy":
+		a := Ask{Node: node(), Slots: map[string]int{"ask": 1}[w[0]], Memory: 9, Max: 9}
+		if w[0] == "busy" { // with procs of another realm on both of its cores
+			a.Cores, a.Extra, a.Active = 2, 1, map[string]int{"b": 2}
+		}
+		items, _ := st.s.Pull(st.now, nil, a)
 		out = append(out, fmt.Sprintf("get %q", ids(items)))
 	case "decline":
 		told(st.s.Decline(st.now, node()))
@@ -68,6 +72,12 @@ func TestNearestNodeFirst(t *testing.T) {
 		}},
 		{"one of two", []string{`ask 1 → get ""`, `ask 2 → get ""`, `push a:1 near 3 1 → tell 1`, `ask 1 → get "a:1"`}},
 		{"nobody waits for a busy one", []string{`full 1 → get ""`, `ask 2 → get ""`, `push a:1 near 1 → tell 2`, `ask 2 → get "a:1"`}},
+		{"nor for one with no more than a realm's part to give", []string{`ask 2 → get ""`, `busy 1 → get ""`, `push a:1 near 1 → tell 2`, `ask 2 → get "a:1"`}},
+		{"but where nobody is idle it is told", []string{`busy 2 → get ""`, `busy 1 → get ""`, `push a:1 near 2 → tell 2`}},
+		{"one that is silent delays no other", []string{
+			`ask 1 → get ""`, `ask 2 → get ""`, `ask 3 → get ""`, `push a:1 near 1 → tell 1`, `wait 10ms → tell 3`, `ask 3 → get "a:1"`,
+			`ask 3 → get ""`, `push a:2 near 1 2 → tell 2`, `decline 2 → tell 3`, `ask 3 → get "a:2"`,
+		}},
 		{"nor for one that is not known", []string{`ask 2 → get ""`, `push a:1 near 1 → tell 2`, `ask 2 → get "a:1"`}},
 		{"what it had no room for is the others'", []string{
 			`ask 2 → get ""`, `ask 1 → get ""`, `push a:1 near 1 → tell 1`, `push a:2 near 1 → `, `ask 1 → get "a:1", tell 2`, `ask 2 → get "a:2"`,
