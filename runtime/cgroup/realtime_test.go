@@ -77,6 +77,7 @@ func TestFAULTS_F34_RealtimeTimeOfADeadNodeIsGivenBack(t *testing.T) {
 	for end := time.Now().Add(time.Minute); exists(filepath.Join(base, realtime)); time.Sleep(10 * time.Millisecond) {
 		a.TidyRealtime()
 		if time.Now().After(end) {
+			ifUnused(base, func() { t.Error("the group of nobody is left") })
 			t.Skip("another test uses the group")
 		}
 	}

@@ -195,7 +195,7 @@ func TestPaper64_MoreThanReservedIsNotRealtime(t *testing.T) {
 	w.untilRealtime(fair.Pid)
 	w.until("back in its group", func() bool {
 		for _, tid := range threads.List(spins.Pid) {
-			if in := cpuGroup(tid); in != "" && !strings.Contains(in, w.root) {
+			if in := cpuGroup(tid); in != "" && !strings.Contains(in, w.root+"/lc") {
 				return false
 			}
 		}
