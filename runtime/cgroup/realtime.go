@@ -66,7 +66,7 @@ func (t *Tree) OpenRealtime() (_ *Realtime, err error) {
 				break
 			}
 			if try == probes {
-				return nil, fmt.Errorf("%w: locking %s: %w", ErrNoRealtime, dir, err)
+				return nil, fmt.Errorf("%w: some process holds a lock on %s (fuser shows it), and must let go of it: %w", ErrNoRealtime, dir, err)
 			}
 			time.Sleep(time.Millisecond)
 		}

@@ -31,7 +31,7 @@ const (
 // Its host may give it so much in 100 ms, for instance, and what the host does for it
 // counts, too: if all its CPUs are busy that ends a few ms early, and a CPU stands still
 // for the rest, with whoever is on it. The guest sees no more of that than that its clock
-// has moved on. A machine whose CPUs are busy for 97 % does not stand still.
+// has moved on. With CPUs busy for 98 % that was seen, with 96 % it was not.
 //
 // The limit is on best-effort procs alone, since others are not to be kept from what they
 // need: so it is what latency-critical procs and sigmad leave, and follows what they use.
